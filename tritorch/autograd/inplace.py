@@ -1,0 +1,83 @@
+"""History of tensors that are changed in place, and of the views that share their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..tensor import Tensor, View
+from .engine import fit
+from .mode import state
+from .node import AccumulateGrad, Node
+
+
+class CopySlices(Node):
+    """The base's history after a view of it was changed in place by `node`.
+
+    The gradient outside of the view passes unchanged; inside it goes through `node`.
+    """
+
+    __slots__ = ("node", "view")
+    name = "CopySlices"
+
+    def __init__(self, base: Tensor, view: View, node: Node) -> None:
+        super().__init__((base._edge, *node.edges[1:]), ((base._data.shape, base.dtype),))
+        self.view, self.node = view, node
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        if grads[0] is None:
+            return (None,) * len(self.edges)
+        result = grads[0].clone()
+        inside = self.view.replay(result)
+        found = self.node.backward([inside.clone()], [True, *needs[1:]])
+        found = found if isinstance(found, tuple | list) else (found,)
+        if found[0] is None:
+            inside.zero_()
+        else:
+            inside.copy_(fit(found[0], inside._data.shape, inside.dtype, self.node.name))
+        return (result, *found[1:])
+
+    def release(self) -> None:
+        self.node.release()
+
+
+def check(op: str, x: Tensor) -> None:
+    """Refuse to change `x` in place by a recorded operator where PyTorch does."""
+    view = x._view
+    if view is None:
+        if x._edge is not None and type(x._edge[0]) is AccumulateGrad:
+            raise RuntimeError(
+                f"{op}: a leaf Variable that requires grad is being used in an in-place operation."
+            )
+        return
+    if view.forbidden == "multi":
+        raise RuntimeError(
+            f"{op}: this view is the output of a function that returns multiple views. Such "
+            "functions do not allow the output views to be modified inplace. You should replace "
+            "the inplace operation by an out-of-place one."
+        )
+    if view.forbidden == "no_grad":
+        raise RuntimeError(
+            f"{op}: A view was created in no_grad mode and is being modified inplace with grad "
+            "mode enabled. Move both inside the no_grad block, or both outside."
+        )
+    base: Any = x._base
+    if base._edge is not None and type(base._edge[0]) is AccumulateGrad:
+        raise RuntimeError(
+            f"{op}: a view of a leaf Variable that requires grad is being used in an in-place "
+            "operation."
+        )
+
+
+def rebase(x: Tensor, node: Node) -> None:
+    """Make `node` the history of `x` and, where it is a view, of the memory it shares."""
+    if x._view is None:
+        x._edge = (node, 0)
+        return
+    base: Any = x._base
+    base._edge = (CopySlices(base, x._view, node), 0)
+    x._edge = None
+
+
+def recording(edges: Sequence) -> bool:
+    return state.grad and any(e is not None for e in edges)

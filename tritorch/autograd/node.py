@@ -1,0 +1,168 @@
+"""The tape: what an operator leaves behind so that its gradient can be computed.
+
+A tensor's history is its *edge* `(node, index of the output)`. A node holds the edges of the
+operator's inputs, so the graph is reachable from the result alone, and dies with it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..op import Op
+    from ..tensor import Tensor
+
+Edge = tuple["Node", int]
+
+
+class Freed:
+    """Stands in a node for saved tensors that a backward has used up."""
+
+
+class Node:
+    """One recorded call. `outputs` holds (shape, dtype) of each result, `edges` of each input."""
+
+    __slots__ = ("__weakref__", "edges", "hooks", "outputs")
+    name = "Node"
+
+    def __init__(self, edges: Sequence[Edge | None], outputs: tuple) -> None:
+        self.edges = edges
+        self.outputs = outputs
+        self.hooks: Hooks | None = None
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        """The gradients of the inputs that `needs` marks; None stands for zero."""
+        raise TypeError(f"{self.name} has no derivative")
+
+    def release(self) -> None:
+        """Forget the saved tensors."""
+
+    @property
+    def next_functions(self) -> tuple:
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
+    def register_hook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(grad_inputs, grad_outputs)` after this node has run."""
+        return self.all_hooks().add("post", hook)
+
+    def register_prehook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(grad_outputs)` before this node runs."""
+        return self.all_hooks().add("pre", hook)
+
+    def all_hooks(self) -> Hooks:
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
+
+
+class Hooks:
+    """What users have asked to be called with a node's gradients, in order of registration."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, dict[int, tuple]] = {"tensor": {}, "pre": {}, "post": {}, "grad": {}}
+        self._next = 0
+
+    def add(self, kind: str, *call: Any) -> RemovableHandle:
+        self._next += 1
+        self.calls[kind][self._next] = call
+        return RemovableHandle(self.calls[kind], self._next)
+
+    def before(self, grads: list) -> list:
+        for index, hook in list(self.calls["tensor"].values()):
+            if grads[index] is not None:
+                replaced = hook(grads[index])
+                grads[index] = grads[index] if replaced is None else replaced
+        for (hook,) in list(self.calls["pre"].values()):
+            replaced = hook(tuple(grads))
+            grads = grads if replaced is None else list(replaced)
+        for index, keep in list(self.calls["grad"].values()):
+            keep(grads[index])
+        return grads
+
+    def after(self, out: Sequence, grads: list) -> Sequence:
+        for (hook,) in list(self.calls["post"].values()):
+            replaced = hook(tuple(out), tuple(grads))
+            out = out if replaced is None else replaced
+        return out
+
+
+class RemovableHandle:
+    """Returned by every `register_..._hook`; `remove()`, or the end of a block, removes it."""
+
+    _count = 0
+
+    def __init__(self, hooks: dict, key: int | None = None) -> None:
+        if key is None:
+            RemovableHandle._count += 1
+            key = RemovableHandle._count
+        self.hooks, self.id = hooks, key
+
+    def remove(self) -> None:
+        self.hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class AccumulateGrad(Node):
+    """The end of the tape: adds what arrives to `leaf.grad`."""
+
+    __slots__ = ("leaf",)
+    name = "AccumulateGrad"
+
+    def __init__(self, leaf: Tensor) -> None:
+        super().__init__((), ((leaf._data.shape, leaf.dtype),))
+        self.leaf = weakref.ref(leaf)
+
+    @property
+    def variable(self) -> Tensor | None:
+        return self.leaf()
+
+
+class Detached(Node):
+    """The history of a view that was taken under `no_grad`: it needs a gradient, and has none."""
+
+    __slots__ = ()
+    name = "NoGradView"
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        return ()
+
+
+class OpNode(Node):
+    """A recorded call of an operator record: `saved` is what its rules name."""
+
+    __slots__ = ("op", "params", "saved")
+
+    def __init__(self, op: Op, edges: Sequence, outputs: tuple, saved: Any, params: dict) -> None:
+        self.op = op
+        self.edges = edges
+        self.outputs = outputs
+        self.saved = saved
+        self.params = params
+        self.hooks = None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "".join(part.capitalize() for part in self.op.name.split("_")) + "Backward0"
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        if self.saved is Freed:
+            raise RuntimeError(
+                f"{self.op.name}: Trying to backward through the graph a second time (or directly "
+                "access saved tensors after they have already been freed). Specify "
+                "retain_graph=True if you need to backward through the graph a second time"
+            )
+        return self.op.rules.backward(self, grads, needs)
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = Freed

@@ -1,0 +1,151 @@
+"""Derivative rules of an operator record: what they save and how they are called.
+
+A rule is an ordinary function over tensors. Its first parameter is the gradient of the result; the
+names of the others say what it needs: an input of the operator, `out` (or another of its
+results), `<input>_shape`, a parameter, or `needs`. Only what is named is saved.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..tensor import Tensor, wrap
+from .mode import state
+
+if TYPE_CHECKING:
+    from ..op import Op
+    from .node import OpNode
+
+
+class joint:
+    """Marks one rule that returns the gradients of all inputs; `needs` says which are wanted."""
+
+    def __init__(self, rule: Callable) -> None:
+        self.rule = rule
+
+
+class Rules:
+    """The vector-Jacobian products of one operator, one rule an input or one joint rule."""
+
+    def __init__(self, op: Op, vjp: Any) -> None:
+        self.op = op
+        self.joint = isinstance(vjp, joint)
+        rules = (vjp.rule,) if self.joint else vjp if isinstance(vjp, tuple) else (vjp,)
+        self.rules: tuple[Callable | None, ...] = rules
+        self.names = tuple(() if r is None else self._names(r) for r in rules)
+        self._plans: dict[tuple[bool, ...], tuple] = {}
+
+    def _names(self, rule: Callable) -> tuple[tuple[str, str, int], ...]:
+        """(kind, name, position) of each thing that a rule asks for after the gradient."""
+        op, found = self.op, []
+        parameters = list(inspect.signature(rule).parameters)
+        for name in parameters[len(op.outputs) if self.joint else 1 :]:
+            if name in op.inputs:
+                found.append(("input", name, op.inputs.index(name)))
+            elif name in op.outputs:
+                found.append(("output", name, op.outputs.index(name)))
+            elif name.endswith("_shape") and name[:-6] in op.inputs:
+                found.append(("shape", name, op.inputs.index(name[:-6])))
+            elif name == "needs":
+                found.append(("needs", name, 0))
+            else:
+                found.append(("param", name, 0))
+        return tuple(found)
+
+    def _plan(self, needs: tuple[bool, ...]) -> tuple:
+        plan = self._plans.get(needs)
+        if plan is None:
+            chosen = (
+                self.names
+                if self.joint
+                else [n for n, need in zip(self.names, needs, strict=False) if need]
+            )
+            plan = tuple(
+                dict.fromkeys(
+                    n for names in chosen for n in names if n[0] in ("input", "output", "shape")
+                )
+            )
+            self._plans[needs] = plan
+        return plan
+
+    def save(self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence) -> dict | None:
+        """What the rules of the inputs that have an edge name: tensors with their versions."""
+        plan = self._plan(tuple([e is not None for e in edges]))
+        if not plan:
+            return None
+        saved: dict[str, Any] = {}
+        for kind, name, i in plan:
+            if kind == "output":
+                out = outputs[i]
+                saved[name] = (out.detach(), out._version)
+            elif self.op.variadic:
+                saved[name] = (
+                    [tuple(t._data.shape) for t in inputs]
+                    if kind == "shape"
+                    else [(t, t._version) for t in inputs]
+                )
+            elif kind == "shape":
+                saved[name] = getattr(inputs[i], "shape", ())
+            elif isinstance(inputs[i], Tensor):
+                saved[name] = (inputs[i], inputs[i]._version)
+            else:
+                saved[name] = inputs[i]
+        return saved
+
+    def names_input(self, needs: tuple[bool, ...], i: int) -> bool:
+        """Whether the rules then in force need the value of input `i`."""
+        return any(kind == "input" and at == i for kind, _, at in self._plan(needs))
+
+    def backward(self, node: OpNode, grads: list, needs: list[bool]) -> Sequence:
+        if all(g is None for g in grads):
+            return (None,) * len(node.edges)
+        if self.joint:
+            rule, names = self.rules[0], self.names[0]
+            return rule(*grads, *self._arguments(node, names, needs))  # type: ignore[misc]
+        out: list = []
+        for i, need in enumerate(needs):
+            rule = self.rules[i] if need and i < len(self.rules) else None
+            if need and rule is None:
+                raise RuntimeError(
+                    f"{self.op.name}: the derivative for its {self.op.inputs[i]!r} is not implemented"
+                )
+            out.append(
+                rule(grads[0], *self._arguments(node, self.names[i], needs)) if rule else None
+            )
+        return out
+
+    def _arguments(self, node: OpNode, names: tuple, needs: list[bool]) -> list:
+        found: list[Any] = []
+        for kind, name, i in names:
+            if kind == "param":
+                found.append(node.params.get(name))
+            elif kind == "needs":
+                found.append(needs)
+            else:
+                value = node.saved[name]
+                if kind == "output":
+                    value = self._unpack(node, *value, output=i)
+                elif kind == "input" and self.op.variadic:
+                    value = [self._unpack(node, *v) for v in value]
+                elif kind == "input" and value.__class__ is tuple:
+                    value = self._unpack(node, *value)
+                found.append(value)
+        return found
+
+    def _unpack(self, node: OpNode, t: Tensor, version: int, output: int | None = None) -> Tensor:
+        if t._version != version:
+            by, file, line = t.storage_.changed_by or ("an operator", "?", 0)
+            raise RuntimeError(
+                f"{self.op.name}: one of the variables needed for gradient computation has been "
+                f"modified by an inplace operation: {self.op.name} saved a tensor of shape "
+                f"{tuple(t.shape)} at version {version}; it is at version {t._version} since {by} "
+                f'changed it at File "{file}", line {line}. Use the out-of-place form there, or '
+                "give it a clone()"
+            )
+        if output is None or not state.grad:
+            return t
+        out = wrap(t._data, t.dtype)
+        out._storage, out._edge = t._storage, (node, output)
+        return out

@@ -1,0 +1,519 @@
+"""Arithmetic, comparison and logic on two operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .api import PUBLIC, attach, binary
+from .elementwise import Elementwise, as_operand, into, loop
+
+Number = bool | int | float | complex
+
+
+def conj(y: Any) -> Any:
+    """The conjugate of a factor in a derivative; anything real as it is."""
+    if isinstance(y, Tensor):
+        return y.conj() if y.dtype.is_complex else y
+    return y.conjugate() if isinstance(y, complex) else y
+
+
+def floating(x: Any) -> bool:
+    return np.asarray(x).dtype.kind in "fc"
+
+
+@loop
+def _floor_divide(x: Any, y: Any) -> Any:
+    if floating(x):
+        return np.where(np.equal(y, 0), np.true_divide(x, y), np.floor_divide(x, y))
+    if not np.all(y):
+        raise RuntimeError("floor_divide: ZeroDivisionError: integer division by zero")
+    return np.floor_divide(x, y)
+
+
+@loop
+def _trunc_divide(x: Any, y: Any) -> Any:
+    if floating(x):
+        return np.trunc(np.true_divide(x, y))
+    if not np.all(y):
+        raise RuntimeError("div: ZeroDivisionError: integer division by zero")
+    q = np.floor_divide(x, y)
+    return q + ((np.remainder(x, y) != 0) & ((np.less(x, 0)) != (np.less(y, 0))))
+
+
+def _modulo(name: str, rule: np.ufunc) -> Callable:
+    @loop
+    def modulo(x: Any, y: Any) -> Any:
+        if not floating(x) and not np.all(y):
+            raise RuntimeError(f"{name}: ZeroDivisionError: integer modulo by zero")
+        return rule(x, y)
+
+    return modulo
+
+
+@loop
+def _pow(x: Any, y: Any) -> Any:
+    if floating(x):
+        return np.power(x, y)
+    x, y = np.asarray(x), np.asarray(y)
+    if y.dtype.kind == "i" and (y < 0).any():
+        powers = np.power(x, np.maximum(y, 0))
+        odd = np.where(y % 2 == 0, 1, -1)
+        return np.where(y >= 0, powers, np.where(x == 1, 1, np.where(x == -1, odd, 0)))
+    return np.power(x, y)
+
+
+def _tie(g: Tensor, x: Any, y: Any) -> Any:
+    """The gradient of the larger operand: half of it where both are equal."""
+    return where(x == y, g / 2, where(x > y, g, 0))
+
+
+def _pow_base(g: Tensor, x: Any, y: Any) -> Any:
+    if isinstance(y, Tensor):
+        return where(y == 0, 0, g * conj(y * x ** (y - 1)))
+    if y == 0:
+        return g * 0
+    return g * conj(x if y == 2 else x ** (y - 1)) * conj(y)
+
+
+def _pow_exponent(g: Tensor, x: Any, y: Tensor, out: Tensor) -> Any:
+    if not isinstance(x, Tensor):
+        if x == 0:
+            return where((y.real if y.dtype.is_complex else y) >= 0, 0, g * conj(out * -np.inf))
+        return g * conj(out * (np.log(x) if isinstance(x, complex) or x > 0 else np.nan))
+    zero = (x == 0) & ((y.real if y.dtype.is_complex else y) >= 0)
+    return where(zero, 0, g * conj(out * x.log()))
+
+
+add_ = binary("add", np.add, vjp=(lambda g: g, lambda g: g))
+sub_ = binary("sub", np.subtract, deny=("bool",), vjp=(lambda g: g, lambda g: -g))
+mul = binary(
+    "mul", np.multiply, "multiply", vjp=(lambda g, y: g * conj(y), lambda g, x: g * conj(x))
+)
+_div = binary(
+    "div",
+    np.true_divide,
+    result="float",
+    vjp=(lambda g, y: g / conj(y), lambda g, x, y: -g * conj(x / y / y)),
+)
+_floor_div = binary(
+    "floor_divide", _floor_divide, deny=("complex",), vjp=(lambda g: g * 0, lambda g: g * 0)
+)
+_trunc_div = Elementwise(
+    "trunc_divide",
+    ("x", "y"),
+    _trunc_divide,
+    deny=("complex",),
+    vjp=(lambda g: g * 0, lambda g: g * 0),
+)
+remainder = binary(
+    "remainder",
+    _modulo("remainder", np.remainder),
+    deny=("complex", "bool"),
+    vjp=(lambda g: g, lambda g, x, y: -g * _floor_div(x, y)),
+)
+fmod = binary(
+    "fmod",
+    _modulo("fmod", np.fmod),
+    deny=("complex", "bool"),
+    vjp=(lambda g: g, lambda g, x, y: -g * _trunc_div(x, y)),
+)
+pow = binary("pow", _pow, vjp=(_pow_base, _pow_exponent))
+maximum = binary(
+    "maximum",
+    np.maximum,
+    inplace=False,
+    deny=("complex",),
+    vjp=(_tie, lambda g, x, y: _tie(g, y, x)),
+)
+minimum = binary(
+    "minimum",
+    np.minimum,
+    inplace=False,
+    deny=("complex",),
+    vjp=(lambda g, x, y: _tie(g, y, x), _tie),
+)
+fmax = binary(
+    "fmax",
+    np.fmax,
+    inplace=False,
+    deny=("complex",),
+    vjp=(
+        lambda g, x, y: where((x >= y) | isnan(y), g, 0),
+        lambda g, x, y: where((x >= y) | isnan(y), 0, g),
+    ),
+)
+fmin = binary(
+    "fmin",
+    np.fmin,
+    inplace=False,
+    deny=("complex",),
+    vjp=(
+        lambda g, x, y: where((x <= y) | isnan(y), g, 0),
+        lambda g, x, y: where((x <= y) | isnan(y), 0, g),
+    ),
+)
+atan2 = binary(
+    "atan2",
+    np.arctan2,
+    "arctan2",
+    result="float",
+    deny=("complex",),
+    vjp=(lambda g, x, y: g * (y / (x * x + y * y)), lambda g, x, y: g * (-x / (x * x + y * y))),
+)
+hypot = binary(
+    "hypot",
+    np.hypot,
+    deny=("complex", "bool", "integral"),
+    vjp=(lambda g, x, out: g * (x / out), lambda g, y, out: g * (y / out)),
+)
+copysign = binary(
+    "copysign",
+    np.copysign,
+    result="float",
+    deny=("complex",),
+    vjp=(lambda g, x, out: where(x == 0, 0, g * (out / x)), lambda g: g * 0),
+)
+logaddexp = binary(
+    "logaddexp",
+    np.logaddexp,
+    inplace=False,
+    deny=("integral", "bool"),
+    vjp=(lambda g, x, out: g * (x - out).exp(), lambda g, y, out: g * (y - out).exp()),
+)
+logaddexp2 = binary(
+    "logaddexp2",
+    np.logaddexp2,
+    inplace=False,
+    deny=("integral", "bool", "complex"),
+    vjp=(lambda g, x, out: g * (x - out).exp2(), lambda g, y, out: g * (y - out).exp2()),
+)
+
+eq = binary("eq", np.equal, result="bool")
+ne = binary("ne", np.not_equal, "not_equal", result="bool")
+lt = binary("lt", np.less, "less", result="bool", deny=("complex",))
+le = binary("le", np.less_equal, "less_equal", result="bool", deny=("complex",))
+gt = binary("gt", np.greater, "greater", result="bool", deny=("complex",))
+ge = binary("ge", np.greater_equal, "greater_equal", result="bool", deny=("complex",))
+logical_and = binary("logical_and", np.logical_and, result="bool")
+logical_or = binary("logical_or", np.logical_or, result="bool")
+logical_xor = binary("logical_xor", np.logical_xor, result="bool")
+_BITS = ("floating", "complex")
+bitwise_and = binary("bitwise_and", np.bitwise_and, deny=_BITS)
+bitwise_or = binary("bitwise_or", np.bitwise_or, deny=_BITS)
+bitwise_xor = binary("bitwise_xor", np.bitwise_xor, deny=_BITS)
+bitwise_left_shift = binary("bitwise_left_shift", np.left_shift, deny=(*_BITS, "bool"))
+bitwise_right_shift = binary("bitwise_right_shift", np.right_shift, deny=(*_BITS, "bool"))
+
+
+# -- three operands -----------------------------------------------------------------------------
+
+
+@loop
+def _where(c: Any, x: Any, y: Any) -> Any:
+    return np.where(c, x, y)
+
+
+where_op = Elementwise(
+    "where",
+    ("condition", "x", "y"),
+    _where,
+    promote=slice(1, None),
+    vjp=(
+        None,
+        lambda g, condition: where_op(condition, g, 0),
+        lambda g, condition: where_op(condition, 0, g),
+    ),
+)
+lerp_op = Elementwise(
+    "lerp",
+    ("x", "y", "weight"),
+    loop(lambda x, y, w: np.where(np.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w))),
+    deny=("integral", "bool"),
+    vjp=(
+        lambda g, weight: g * conj(1 - weight),
+        lambda g, weight: g * conj(weight),
+        lambda g, x, y: g * conj(y - x),
+    ),
+)
+addcmul_op = Elementwise(
+    "addcmul",
+    ("x", "a", "b", "value"),
+    loop(lambda x, a, b, v: x + v * a * b),
+    deny=("bool",),
+    vjp=(
+        lambda g: g,
+        lambda g, b, value: g * conj(b * value),
+        lambda g, a, value: g * conj(a * value),
+        None,
+    ),
+)
+addcdiv_op = Elementwise(
+    "addcdiv",
+    ("x", "a", "b", "value"),
+    loop(lambda x, a, b, v: x + v * a / b),
+    deny=("bool", "integral"),
+    vjp=(
+        lambda g: g,
+        lambda g, b, value: g * conj(value / b),
+        lambda g, a, b, value: -g * conj(value * a / (b * b)),
+        None,
+    ),
+)
+clamp_op = Elementwise(
+    "clamp",
+    ("x", "min", "max"),
+    loop(lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi)),
+    deny=("complex", "bool"),
+    vjp=(
+        lambda g, x, min, max: where((x >= min) & (x <= max), g, 0),
+        lambda g, x, min, max: where((x < min) & (min < max), g, 0),
+        lambda g, x, min, max: where((x > max) | (max < min), g, 0),
+    ),
+)
+clamp_min_op = Elementwise(
+    "clamp_min",
+    ("x", "min"),
+    np.maximum,
+    deny=("complex", "bool"),
+    vjp=(lambda g, x, min: where(x >= min, g, 0), lambda g, x, min: where(x < min, g, 0)),
+)
+clamp_max_op = Elementwise(
+    "clamp_max",
+    ("x", "max"),
+    np.minimum,
+    deny=("complex", "bool"),
+    vjp=(lambda g, x, max: where(x <= max, g, 0), lambda g, x, max: where(x > max, g, 0)),
+)
+
+
+def where(
+    condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None
+) -> Any:
+    """Elements of `input` where `condition` holds, of `other` elsewhere; all three broadcast.
+
+    With the condition alone: `nonzero(condition, as_tuple=True)`.
+
+    Example:
+        >>> import tritorch as torch
+        >>> x = torch.tensor([-1.0, 2.0])
+        >>> torch.where(x > 0, x, 0.0)
+        tensor([0., 2.])
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)  # type: ignore[attr-defined]
+    args = condition, as_operand("where", input), as_operand("where", other)
+    if condition.dtype.name not in ("bool", "uint8"):
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{condition.dtype}"
+        )
+    return where_op(*args) if out is None else into(where_op, out, *args)
+
+
+def isnan(x: Any) -> Tensor:
+    return ne(x, x)
+
+
+def _scaled(other: Any, alpha: Number) -> Any:
+    other = as_operand("alpha", other)
+    if alpha == 1:
+        return other
+    if isinstance(other, Tensor):
+        if other.dtype.category < 2 and isinstance(alpha, float | complex):
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
+        return mul(other, alpha)
+    return other * alpha
+
+
+def _with_alpha(f: Callable, doc: str) -> Callable:
+    op, call = f.op, f.call  # type: ignore[attr-defined]
+
+    def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
+        if out is None:
+            return call(input, other if alpha == 1 else _scaled(other, alpha))
+        return into(op, out, as_operand(op.name, input), _scaled(other, alpha))
+
+    def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
+        return op.inplace(self, _scaled(other, alpha))
+
+    function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]
+    function.call = call  # type: ignore[attr-defined]
+    PUBLIC[op.name] = function
+    attach(op.name, function)
+    attach(f"{op.name}_", change)
+    return function
+
+
+add = _with_alpha(add_, "`input + alpha * other`, broadcast and promoted.")
+sub = _with_alpha(sub_, "`input - alpha * other`, broadcast and promoted.")
+subtract = sub
+attach("subtract", sub)
+attach("subtract_", Tensor.sub_)  # type: ignore[attr-defined]
+
+
+def rsub(input: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
+    """`other - alpha * input`."""
+    return sub(as_operand("rsub", other), input, alpha=alpha)
+
+
+_ROUNDINGS = {None: _div.op, "trunc": _trunc_div, "floor": _floor_div.op}  # type: ignore[attr-defined]
+
+
+def _rounding(mode: str | None) -> Elementwise:
+    if mode not in _ROUNDINGS:
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
+        )
+    return _ROUNDINGS[mode]
+
+
+def div(
+    input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
+    """`input / other`; true division also of integers, unless `rounding_mode` is `"trunc"` or
+    `"floor"`."""
+    if rounding_mode is None and out is None:
+        return _div.call(input, other)  # type: ignore[attr-defined]
+    op = _rounding(rounding_mode)
+    args = as_operand("div", input), as_operand("div", other)
+    return op(*args) if out is None else into(op, out, *args)
+
+
+def _div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    return _rounding(rounding_mode).inplace(self, as_operand("div", other))
+
+
+divide = true_divide = div
+for _name in ("div", "divide", "true_divide"):
+    attach(_name, div)
+    attach(f"{_name}_", _div_)
+    PUBLIC[_name] = div
+floor_divide = _floor_div
+
+
+def _ternary(name: str, op: Elementwise) -> tuple[Callable, Callable]:
+    def function(
+        input: Tensor,
+        tensor1: Tensor,
+        tensor2: Tensor,
+        *,
+        value: Number = 1,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        args = input, tensor1, tensor2, value
+        return op(*args) if out is None else into(op, out, *args)
+
+    def change(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+        return op.inplace(self, tensor1, tensor2, value)
+
+    function.__name__ = name
+    attach(name, function)
+    attach(f"{name}_", change)
+    PUBLIC[name] = function
+    return function, change
+
+
+addcmul, _ = _ternary("addcmul", addcmul_op)
+addcmul.__doc__ = "`input + value * tensor1 * tensor2`, broadcast."
+addcdiv, _ = _ternary("addcdiv", addcdiv_op)
+addcdiv.__doc__ = "`input + value * tensor1 / tensor2`, broadcast."
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
+    """`input + weight * (end - input)`, broadcast; `weight` is a number or a tensor."""
+    return lerp_op(input, end, weight) if out is None else into(lerp_op, out, input, end, weight)
+
+
+def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple]:
+    if low is None and high is None:
+        raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
+    low, high = (None if v is None else as_operand("clamp", v) for v in (low, high))
+    if low is None:
+        return clamp_max_op, (input, high)
+    return (clamp_min_op, (input, low)) if high is None else (clamp_op, (input, low, high))
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
+    """Elements limited to `[min, max]`, each a number, a tensor or None; NaN stays."""
+    op, args = _clamp(input, min, max)
+    return op(*args) if out is None else into(op, out, *args)
+
+
+def _clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    op, args = _clamp(self, min, max)
+    return op.inplace(*args)
+
+
+def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
+    """Elements raised to at least `min`."""
+    return clamp(input, min, out=out)
+
+
+def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
+    """Elements lowered to at most `max`."""
+    return clamp(input, None, max, out=out)
+
+
+clip = clamp
+for _name, _f, _change in (
+    ("lerp", lerp, lambda self, end, weight: lerp_op.inplace(self, end, weight)),
+    ("clamp", clamp, _clamp_),
+    ("clip", clamp, _clamp_),
+    ("clamp_min", clamp_min, lambda self, min: _clamp_(self, min)),
+    ("clamp_max", clamp_max, lambda self, max: _clamp_(self, None, max)),
+):
+    PUBLIC[_name] = _f
+    attach(_name, _f)
+    attach(f"{_name}_", _change)
+PUBLIC["where"] = where
+attach("where", lambda self, condition, other: where(condition, self, other))
+
+
+# -- Python's operators -------------------------------------------------------------------------
+
+
+def _operator(call: Callable, swap: bool = False) -> Callable:
+    op = call.op  # type: ignore[attr-defined]
+
+    def operator(self: Tensor, other: Any) -> Any:
+        try:
+            return op(as_operand(op.name, other), self) if swap else call(self, other)
+        except TypeError as error:
+            if "must be Tensor or Number" in str(error):
+                return NotImplemented
+            raise
+
+    return operator
+
+
+def _inplace_operator(f: Callable) -> Callable:
+    op = f.op  # type: ignore[attr-defined]
+    return lambda self, other: op.inplace(self, as_operand(op.name, other))
+
+
+for _name, _f in {
+    "add": add_,
+    "sub": sub_,
+    "mul": mul,
+    "truediv": _div,
+    "floordiv": _floor_div,
+    "mod": remainder,
+    "pow": pow,
+    "and": bitwise_and,
+    "or": bitwise_or,
+    "xor": bitwise_xor,
+    "lshift": bitwise_left_shift,
+    "rshift": bitwise_right_shift,
+}.items():
+    attach(f"__{_name}__", _f.call)
+    attach(f"__r{_name}__", _operator(_f, swap=True))
+    attach(f"__i{_name}__", _inplace_operator(_f))
+for _name, _f in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
+    attach(f"__{_name}__", _operator(_f.call))
+Tensor.__hash__ = object.__hash__  # type: ignore[assignment]

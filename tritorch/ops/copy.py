@@ -1,0 +1,366 @@
+"""Copies: clone, contiguous, casts, moves between devices, `copy_`, and reading elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtype as dtypes
+from ..device import device as Device
+from ..dtype import DType
+from ..op import Op, copy_data, primitive
+from ..runtime import host
+from ..tensor import Tensor
+from .api import PUBLIC, attach, public
+from .elementwise import Elementwise, check_overlap, dense
+from .view import expand
+
+contiguous_format, preserve_format = "contiguous", "preserve"
+
+
+def _like(x: Any, format: str) -> tuple[int, ...] | None:
+    """The order of dimensions in memory that a copy keeps; None for the ordinary one."""
+    if format == "channels_last":
+        return (0, 2, 3, 1) if x.ndim == 4 else (0, 2, 3, 4, 1)
+    if format == "contiguous" or not dense(x):
+        return None
+    return tuple(sorted(range(x.ndim), key=lambda d: (-x.strides[d], d)))
+
+
+def _copy_meta(x: Tensor, *, order: Any, dtype: DType) -> tuple:
+    return tuple(x._data.shape), dtype
+
+
+class _Copy(Op):
+    """`clone` and casts: a fresh tensor, its dimensions laid out in `order`."""
+
+    def on_device(self, arrays: list, params: dict, specs: Any) -> Any:
+        from ..runtime import accelerator
+
+        (x,), order = arrays, params["order"]
+        make = (
+            accelerator.meta
+            if x.device.type == "meta"
+            else (lambda shape, dtype: accelerator.empty(shape, dtype, x.device))
+        )
+        if order is None:
+            out = make(x.shape, params["dtype"])
+        else:
+            back = np.argsort(order).tolist()
+            out = make(tuple(x.shape[d] for d in order), params["dtype"]).transpose(back)
+        if x.device.type != "meta":
+            accelerator.copy(out, x)
+        return out
+
+
+@primitive(kind=_Copy, meta=_copy_meta, exact=True, vjp=lambda g: g)
+def clone(x: Any, *, order: Any, dtype: DType) -> Any:
+    shape = x.shape if order is None else tuple(x.shape[d] for d in order)
+    out = host.empty(shape, dtype.np)
+    if order is not None:
+        out = out.transpose(np.argsort(order))
+    np.copyto(out, x.real if x.dtype.kind == "c" and not dtype.is_complex else x, casting="unsafe")
+    return out
+
+
+copy_op = clone
+
+
+def _format(memory_format: Any) -> str:
+    return str(memory_format).rpartition(".")[2].replace("_format", "")
+
+
+@public()
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:  # type: ignore[no-redef]
+    """A copy, through which gradients flow; keeps the order of dimensions in memory."""
+    order = _like(input._data, _format(memory_format))
+    return copy_op(input, order=order, dtype=input.dtype)
+
+
+def _is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
+    """Whether the elements lie in memory in the order of a format, without gaps."""
+    data = self._data
+    order = _like(data, _format(memory_format)) if _format(memory_format) != "contiguous" else None
+    if order is not None:
+        data = data.transpose(order)
+    return data.flags.c_contiguous if data.__class__ is np.ndarray else data.is_contiguous()
+
+
+attach("is_contiguous", _is_contiguous)
+
+
+@public()
+def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
+    """This tensor if it is contiguous in that format, else a copy that is."""
+    if _is_contiguous(self, memory_format):
+        return self
+    return copy_op(self, order=_like(self._data, _format(memory_format)), dtype=self.dtype)
+
+
+# -- casts and devices --------------------------------------------------------------------------
+
+
+def _move_meta(x: Tensor, *, device: Device, source: Device) -> tuple:
+    return tuple(x._data.shape), x.dtype
+
+
+class _Move(Op):
+    """A copy of a tensor on another device."""
+
+    def compute(self, inputs: Any, params: dict, out: Any = None) -> Any:
+        from ..runtime import accelerator
+
+        x, target = inputs[0]._data, params["device"]
+        if target.type == "meta":
+            return accelerator.meta(x.shape, inputs[0].dtype)
+        if x.__class__ is not np.ndarray:
+            if x.device.type == "meta":
+                raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+            x = accelerator.to_host(x)
+        if target.type == "cpu":
+            return x
+        moved = accelerator.empty(x.shape, inputs[0].dtype, target)
+        accelerator.from_host(x, moved)
+        return moved
+
+
+move_op = _Move("to_device", ("x",), meta=_move_meta, vjp=lambda g, source: g.to(source))
+
+
+def _target(args: tuple, kwargs: dict) -> tuple[Device | None, DType | None]:
+    """Device and dtype from the forms of `to`: a device, a dtype, both, or another tensor."""
+    device, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for a in args:
+        if isinstance(a, Tensor):
+            device, dtype = a.device, a.dtype
+        elif isinstance(a, DType):
+            dtype = a
+        elif isinstance(a, str | Device) or (isinstance(a, int) and not isinstance(a, bool)):
+            device = a
+    if dtype is not None and not isinstance(dtype, DType):
+        raise TypeError(f"to(): dtype must be a tritorch.dtype, got {dtype!r}")
+    return (None if device is None else Device(device)), dtype
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """This tensor with another dtype, device or memory format; itself where nothing changes.
+
+    `to(dtype)`, `to(device, dtype)`, `to(other)`, with `copy=True` and `memory_format=`.
+    """
+    device, dtype = _target(args, kwargs)
+    copy = kwargs.get("copy", False)
+    out = self
+    if (
+        device is not None
+        and device != out.device
+        and (device.type != out.device.type or device.index)
+    ):
+        out = move_op(out, device=device, source=out.device)
+        copy = False
+    if dtype is not None and dtype is not out.dtype:
+        order = _like(out._data, _format(kwargs.get("memory_format") or "preserve"))
+        return copy_op(out, order=order, dtype=dtype)
+    if kwargs.get("memory_format") is not None and _format(kwargs["memory_format"]) != "preserve":
+        out = contiguous(out, kwargs["memory_format"]) if not copy else out
+    return clone(out) if copy else out
+
+
+attach("to", to)
+
+
+def _cast(name: str, dtype: DType) -> None:
+    def cast(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
+        return to(self, dtype)
+
+    cast.__name__, cast.__doc__ = name, f"`self.to({dtype})`."
+    attach(name, cast)
+
+
+for _name, _dtype in {
+    **dtypes.ALIASES,
+    "bool": dtypes.bool_,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bfloat16": dtypes.bfloat16,
+}.items():
+    _cast(_name, _dtype)
+
+
+@public()
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """`self.to(other.dtype)`."""
+    return to(self, other.dtype)
+
+
+@public()
+def cpu(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
+    """This tensor on the CPU."""
+    return to(self, "cpu")
+
+
+@public()
+def cuda(
+    self: Tensor,
+    device: Any = None,
+    non_blocking: bool = False,
+    memory_format: Any = preserve_format,
+) -> Tensor:
+    """This tensor on a GPU: the current one, or the one given."""
+    return to(self, "cuda" if device is None else device)
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+class _CopyInto(Elementwise):
+    """`x.copy_(src)` as an operator whose result does not depend on `x`."""
+
+    def spec(self, *inputs: Any, **params: Any) -> tuple:
+        return tuple(inputs[0]._data.shape), inputs[0].dtype
+
+    def write(self, x: Tensor, inputs: Any, params: dict) -> None:
+        source = inputs[1]
+        check_overlap("copy_", x, source)
+        if source.device != x.device:
+            source = to(source.detach(), x.device)
+        copy_data(x._data, _real_for(source, x.dtype)._data)
+
+
+def _real_for(source: Tensor, dtype: DType) -> Tensor:
+    if source.dtype.is_complex and not dtype.is_complex:
+        return source.detach().real  # type: ignore[attr-defined]
+    return source
+
+
+copy_into = _CopyInto("copy", ("x", "source"), lambda x, y: y, vjp=(lambda g: g * 0, lambda g: g))
+
+
+def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    """Overwrite the elements with those of `src`, broadcast and cast."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    if self is src:
+        return self
+    try:
+        wide = src if src._data.shape == self._data.shape else expand(src, self._data.shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"copy_: The size of the source {tuple(src.shape)} must match, or broadcast to, the "
+            f"size of the tensor {tuple(self.shape)}"
+        ) from None
+    return copy_into.inplace(self, wide)
+
+
+attach("copy_", copy_)
+
+
+class _Fill(Elementwise):
+    """`x.fill_(value)`: the value is a number or a tensor without dimensions."""
+
+    def spec(self, *inputs: Any, **params: Any) -> tuple:
+        return tuple(inputs[0]._data.shape), inputs[0].dtype
+
+    def write(self, x: Tensor, inputs: Any, params: dict) -> None:
+        value = inputs[1]
+        if isinstance(value, Tensor):
+            value = value.item()  # type: ignore[attr-defined]
+        if isinstance(value, complex) and not x.dtype.is_complex:
+            raise RuntimeError("value cannot be converted to type without overflow: it is complex")
+        if x.is_cpu:
+            x._data.fill(value) if x.dtype.category > 1 else x._data.__setitem__(
+                ..., np.asarray(value).astype(x.dtype.np)
+            )
+        elif not x.is_meta:
+            from ..runtime import accelerator
+
+            accelerator.fill(x._data, value)
+
+
+fill_op = _Fill("fill", ("x", "value"), lambda x, y: y, vjp=(lambda g: g * 0, lambda g: g.sum()))
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set all elements to `value`."""
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with "
+            f"{value.ndim} dimensions."
+        )
+    return fill_op.inplace(self, value)
+
+
+@public()
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` with all elements `value`."""
+    return fill_(clone(input), value)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set all elements to zero."""
+    return fill_op.inplace(self, 0)
+
+
+attach("fill_", fill_)
+attach("zero_", zero_)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def to_array(self: Tensor) -> np.ndarray:
+    """The elements as a NumPy array on the host; shares memory for a CPU tensor."""
+    if self.is_cpu:
+        return self._data
+    from ..runtime import accelerator
+
+    return accelerator.to_host(self._data)
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """The tensor as a NumPy array that shares its memory.
+
+    `force=True` is `detach().cpu().numpy()`. Raises for tensors on a device or that require grad.
+    """
+    if force:
+        return to_array(self)
+    if not self.is_cpu:
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() "
+            "to copy the tensor to host memory first."
+        )
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
+    return self._data
+
+
+def item(self: Tensor) -> bool | int | float | complex:
+    """The only element as a Python number."""
+    if self._data.size != 1:
+        raise RuntimeError(
+            f"a Tensor with {self._data.size} elements cannot be converted to Scalar"
+        )
+    value = to_array(self).reshape(())[()]
+    return float(value) if self.dtype.category == 2 else value.item()
+
+
+def tolist(self: Tensor) -> Any:
+    """The elements as nested lists of Python numbers."""
+    array = to_array(self)
+    if self.dtype.category == 2 and self.itemsize < 4:
+        array = array.astype(np.float32)
+    return array.tolist()
+
+
+def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    array = numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+for _name, _f in (("numpy", numpy), ("item", item), ("tolist", tolist), ("__array__", _array)):
+    attach(_name, _f)
+PUBLIC["clone"] = clone

@@ -1,0 +1,616 @@
+"""Making tensors from data, from NumPy, and from a shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtype as dtypes
+from ..autograd.mode import state
+from ..device import CPU, device as Device, get_default_device
+from ..dtype import DType
+from ..runtime import host
+from ..tensor import Tensor, from_data, new, wrap
+from .api import PUBLIC, attach, public, write_out
+from .copy import to
+from .view import ints
+
+
+def finish(t: Tensor, device: Any, requires_grad: bool) -> Tensor:
+    """Move a new tensor to its device, and begin to record."""
+    device = get_default_device() if device is None else Device(device)
+    if device != CPU:
+        t = to(t, device)
+    if state.inference:
+        t._inference = True  # type: ignore[attr-defined]
+    return t.requires_grad_() if requires_grad else t
+
+
+def _contents(data: Any, name: str) -> Any:
+    """Nested sequences with the tensors in them replaced by their values."""
+    if isinstance(data, Tensor):
+        return data.detach().cpu()._data  # type: ignore[attr-defined]
+    if isinstance(data, list | tuple):
+        return [_contents(x, name) for x in data]
+    if isinstance(data, range):
+        return list(data)
+    return data
+
+
+def _infer(array: np.ndarray, data: Any) -> DType:
+    """Python floats get the default dtype, NumPy's values keep theirs."""
+    if array.dtype == np.float64 and not _holds_numpy(data):
+        return dtypes.get_default_dtype()
+    if array.dtype == np.complex128 and not _holds_numpy(data):
+        return dtypes.get_default_dtype().to_complex()
+    return dtypes.of(array.dtype)
+
+
+def _holds_numpy(data: Any) -> bool:
+    while isinstance(data, list | tuple) and len(data):
+        data = data[0]
+    return isinstance(data, np.ndarray | np.generic) or (isinstance(data, Tensor) and data.ndim > 0)
+
+
+def _as_array(data: Any, dtype: DType | None, name: str) -> np.ndarray:
+    """A fresh array of what `tensor` and its like accept."""
+    if isinstance(data, np.ndarray | np.generic):
+        array = np.array(data)
+        return array if dtype is None else array.astype(dtype.np)
+    if isinstance(data, list | tuple) and not data:
+        return np.zeros((0,), (dtype or dtypes.get_default_dtype()).np)
+    plain = _contents(data, name)
+    try:
+        array = np.array(plain)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: expected sequences of equal length at every dimension: {error}"
+        ) from None
+    except OverflowError:
+        raise RuntimeError(f"{name}: Overflow when unpacking long") from None
+    if array.dtype.kind not in "biufcV" or (array.dtype.kind == "O"):
+        bad = type(plain).__name__ if not isinstance(plain, list) else "a sequence that holds one"
+        raise TypeError(f"{name}: new(): invalid data type: a tensor cannot be made of {bad}")
+    target = dtype or _infer(array, data)
+    if target is dtypes.bool_ or array.dtype.kind != "c" or target.is_complex:
+        return array.astype(target.np)
+    raise RuntimeError(f"{name}: value cannot be converted to type {target} without overflow")
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor with a copy of `data`: a number, nested sequences, a NumPy array or a tensor.
+
+    The dtype is that of the data; the default dtype for Python floats, int64 for ints.
+
+    Example:
+        >>> import tritorch as torch
+        >>> torch.tensor([[1, 2], [3, 4]]).shape
+        tritorch.Size([2, 2])
+    """
+    if isinstance(data, Tensor):
+        out = data.detach().clone()  # type: ignore[attr-defined]
+        out = out if dtype is None else to(out, dtype)
+        return finish(
+            out if device is None else to(out, device), device or out.device, requires_grad
+        )
+    if dtype is not None and not isinstance(dtype, DType):
+        raise TypeError(
+            f"tensor(): argument 'dtype' must be tritorch.dtype, not {type(dtype).__name__}"
+        )
+    return finish(from_data(_as_array(data, dtype, "tensor")), device, requires_grad)
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtype = dtypes.of(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array with array.copy().)"
+        )
+    if any(s % ndarray.itemsize for s in ndarray.strides):
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy "
+            "the numpy array to reallocate the memory."
+        )
+    return wrap(ndarray.view(np.ndarray), dtype)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`data` as a tensor, without a copy where it is a tensor or array of that dtype and device."""
+    if isinstance(data, Tensor):
+        if device is None and dtype is None:
+            return data
+        return to(data, *(a for a in (device, dtype) if a is not None))
+    if isinstance(data, np.ndarray):
+        try:
+            out = from_numpy(data)
+        except ValueError:
+            out = from_numpy(data.copy())
+        return to(out, *(a for a in (device or get_default_device(), dtype) if a is not None))
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+# -- from a shape -------------------------------------------------------------------------------
+
+
+def allocate(
+    shape: tuple[int, ...], dtype: DType | None, device: Any, fill: Any, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of a shape; `fill` is a value, or None for undefined contents."""
+    dtype = dtype or dtypes.get_default_dtype()
+    device = get_default_device() if device is None else Device(device)
+    if any(n < 0 for n in shape):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
+    if device.type == "cpu":
+        data: Any = (
+            host.empty(shape, dtype.np)
+            if fill is None or fill != 0
+            else host.zeros(shape, dtype.np)
+        )
+        if fill is not None and fill != 0:
+            data.fill(fill) if dtype.category > 1 else data.__setitem__(
+                ..., np.asarray(fill).astype(dtype.np)
+            )
+    else:
+        from ..runtime import accelerator
+
+        meta = device.type == "meta"
+        data = accelerator.meta(shape, dtype) if meta else accelerator.empty(shape, dtype, device)
+        if fill is not None and not meta:
+            accelerator.fill(data, fill)
+    return finish(wrap(data, dtype), device, requires_grad)
+
+
+def _factory(name: str, value: Any, doc: str) -> Callable:
+    def make(
+        *size: Any,
+        out: Tensor | None = None,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        pin_memory: bool = False,
+        memory_format: Any = None,
+        names: Any = None,
+    ) -> Tensor:
+        if "size" in (size[0] if len(size) == 1 and isinstance(size[0], dict) else ()):
+            size = size[0]["size"]
+        made = allocate(
+            ints(name, size),
+            dtype or (out.dtype if out is not None else None),
+            device,
+            value,
+            requires_grad,
+        )
+        if memory_format is not None:
+            made = made.contiguous(memory_format)  # type: ignore[attr-defined]
+        return made if out is None else write_out(name, out, made)
+
+    def sized(*args: Any, size: Any = None, **kwargs: Any) -> Tensor:
+        return make(*(args if size is None else (size,)), **kwargs)
+
+    sized.__name__ = sized.__qualname__ = name
+    sized.__doc__ = doc
+    PUBLIC[name] = sized
+    return sized
+
+
+empty = _factory("empty", None, "A tensor of the given shape with undefined contents.")
+zeros = _factory("zeros", 0, "A tensor of the given shape filled with 0.")
+ones = _factory("ones", 1, "A tensor of the given shape filled with 1.")
+
+
+def full(
+    size: Sequence[int],
+    fill_value: Any,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+    names: Any = None,
+) -> Tensor:
+    """A tensor of the given shape filled with one value, whose type is the default for dtype."""
+    if isinstance(fill_value, Tensor):
+        dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
+    made = allocate(
+        ints("full", (size,)),
+        dtype or (out.dtype if out is not None else None) or dtypes.of_scalar(fill_value),
+        device,
+        fill_value,
+        requires_grad,
+    )
+    return made if out is None else write_out("full", out, made)
+
+
+PUBLIC["full"] = full
+
+
+def _like(
+    input: Tensor,
+    dtype: DType | None,
+    device: Any,
+    value: Any,
+    requires_grad: bool,
+    memory_format: Any,
+) -> Tensor:
+    keep = memory_format is None or "preserve" in str(memory_format)
+    shape = tuple(input._data.shape)
+    if keep and input.is_cpu and device is None and not input._data.flags.c_contiguous:
+        data = host.empty(shape, (dtype or input.dtype).np, input._data)
+        if value is not None:
+            data[...] = value
+        return finish(wrap(data, dtype or input.dtype), CPU, requires_grad)
+    made = allocate(shape, dtype or input.dtype, device or input.device, value, False)
+    if not keep:
+        made = made.contiguous(memory_format)  # type: ignore[attr-defined]
+    return made.requires_grad_() if requires_grad else made
+
+
+def _like_factory(name: str, value: Any) -> Callable:
+    def make(
+        input: Tensor,
+        *,
+        dtype: DType | None = None,
+        layout: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        pin_memory: bool = False,
+    ) -> Tensor:
+        return _like(input, dtype, device, value, requires_grad, memory_format)
+
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = f"`{name[:-5]}` in the shape, dtype and device of `input`."
+    PUBLIC[name] = make
+    return make
+
+
+empty_like = _like_factory("empty_like", None)
+zeros_like = _like_factory("zeros_like", 0)
+ones_like = _like_factory("ones_like", 1)
+
+
+@public(method=False)
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`full` in the shape, dtype and device of `input`."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()  # type: ignore[attr-defined]
+    return _like(input, dtype, device, fill_value, requires_grad, memory_format)
+
+
+def _new(name: str, value: Any) -> None:
+    def make(
+        self: Tensor,
+        *size: Any,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **_: Any,
+    ) -> Tensor:
+        return allocate(
+            ints(name, size), dtype or self.dtype, device or self.device, value, requires_grad
+        )
+
+    make.__name__ = name
+    make.__doc__ = f"`{name[4:]}` with this tensor's dtype and device."
+    attach(name, make)
+
+
+for _name, _value in (("new_empty", None), ("new_zeros", 0), ("new_ones", 1)):
+    _new(_name, _value)
+
+
+def new_full(
+    self: Tensor,
+    size: Sequence[int],
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """`full` with this tensor's dtype and device."""
+    return full(
+        size,
+        fill_value,
+        dtype=dtype or self.dtype,
+        device=device or self.device,
+        requires_grad=requires_grad,
+    )
+
+
+def new_tensor(
+    self: Tensor,
+    data: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`tensor(data)` on this tensor's device, in its dtype."""
+    keep = isinstance(data, np.ndarray) and dtype is None
+    return tensor(
+        data,
+        dtype=None if keep else dtype or self.dtype,
+        device=device or self.device,
+        requires_grad=requires_grad,
+    )
+
+
+attach("new_full", new_full)
+attach("new_tensor", new_tensor)
+
+
+@public(method=False)
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor of a shape and strides with undefined contents."""
+    reach = 0 if 0 in size else 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    memory = allocate((reach,), dtype, device, None)
+    out = memory.as_strided(size, stride).detach()  # type: ignore[attr-defined]
+    return out.requires_grad_() if requires_grad else out
+
+
+# -- sequences ----------------------------------------------------------------------------------
+
+
+def arange(
+    *args: Any,
+    start: Any = None,
+    end: Any = None,
+    step: Any = None,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Numbers from `start` (0) up to, without, `end`, `step` (1) apart.
+
+    int64 where all are integers, else the default dtype.
+    """
+    values = list(args)
+    if len(values) == 1:
+        values = [0, values[0]] if end is None else [values[0], end]
+    elif not values:
+        values = [0 if start is None else start, end]
+    values = [
+        v.item() if isinstance(v, Tensor) else v
+        for v in [  # type: ignore[attr-defined]
+            *values,
+            *([] if step is None else [step]),
+        ]
+    ]
+    a, b, c = (*values, 1) if len(values) == 2 else values
+    if b is None:
+        raise TypeError("arange(): missing required argument 'end'")
+    if c == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if any(isinstance(v, float) and not math.isfinite(v) for v in (a, b)):
+        raise RuntimeError(f"arange: unsupported range: {a} -> {b}")
+    if (b - a) * c < 0:
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: {a} to {b} by {c}"
+        )
+    whole = all(isinstance(v, int) for v in (a, b, c))
+    dtype = (
+        dtype
+        or (out.dtype if out is not None else None)
+        or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    )
+    n = -((a - b) // c) if whole else math.ceil((b - a) / c)
+    work = np.int64 if whole or dtype.category < 2 else np.float64
+    a, c = (int(a), int(c)) if work is np.int64 and not whole else (a, c)
+    data = (a + c * np.arange(n, dtype=work)).astype(dtype.np)
+    made = finish(from_data(data), device, requires_grad)
+    return made if out is None else write_out("arange", out, made)
+
+
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`steps` numbers evenly spaced from `start` to `end`, both included."""
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
+    if steps < 0:
+        raise RuntimeError("linspace: number of steps must be non-negative")
+    wide = any(isinstance(v, complex) for v in (start, end))
+    default = dtypes.get_default_dtype()
+    dtype = (
+        dtype
+        or (out.dtype if out is not None else None)
+        or (default.to_complex() if wide else default)
+    )
+    data = np.linspace(start, end, steps)
+    if dtype.category < 2 and steps > 1:
+        data = np.trunc(start + (end - start) / (steps - 1) * np.arange(steps))
+        data[-1] = end
+    made = finish(from_data(data.astype(dtype.np)), device, requires_grad)
+    return made if out is None else write_out("linspace", out, made)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """`base` to the powers `linspace(start, end, steps)`."""
+    powers = linspace(start, end, steps, dtype=dtypes.float64)._data
+    dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
+    made = finish(from_data(np.power(float(base), powers).astype(dtype.np)), device, requires_grad)
+    return made if out is None else write_out("logspace", out, made)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    out: Tensor | None = None,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """The identity matrix of n rows and m columns."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
+    dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
+    made = finish(from_data(np.eye(n, m).astype(dtype.np)), device, requires_grad)
+    return made if out is None else write_out("eye", out, made)
+
+
+def scalar_tensor(
+    s: Any,
+    *,
+    dtype: DType | None = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """A tensor without dimensions, of the default dtype."""
+    return full(
+        (), s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad
+    )
+
+
+for _f in (tensor, from_numpy, as_tensor, arange, linspace, logspace, eye, scalar_tensor):
+    PUBLIC[_f.__name__] = _f
+PUBLIC["asarray"] = as_tensor
+
+
+# -- PyTorch's old constructor, and subclasses ----------------------------------------------------
+
+
+def _legacy(cls: type, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`Tensor(2, 3)`, `Tensor([1., 2.])`, `Tensor(other)`."""
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        made = args[0].detach()
+    elif len(args) == 1 and isinstance(args[0], list | tuple | np.ndarray):
+        made = tensor(args[0], dtype=dtype or dtypes.get_default_dtype(), device=device)
+    else:
+        made = allocate(ints("Tensor", args) if args else (0,), dtype, device, None)
+    return as_subclass(made, cls)
+
+
+def as_subclass(self: Tensor, cls: type) -> Any:
+    """This tensor, sharing memory and history, as an instance of a subclass of Tensor."""
+    if cls is Tensor:
+        return self
+    out = new(cls)
+    for field in ("_data", "dtype", "_storage", "_edge", "_base", "_view", "_grad"):
+        setattr(out, field, getattr(self, field))
+    out._storage = self.storage_
+    return out
+
+
+Tensor._legacy = staticmethod(_legacy)
+attach("as_subclass", as_subclass)
+
+
+def _deepcopy(self: Tensor, memo: dict) -> Tensor:
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the "
+            "deepcopy protocol at the moment."
+        )
+    if id(self) in memo:
+        return memo[id(self)]
+    out = as_subclass(self.detach().clone(), type(self))  # type: ignore[attr-defined]
+    if type(self) is not Tensor and out is not self:
+        out.__dict__.update(self.__dict__)
+    if self.requires_grad:
+        out.requires_grad_()
+    if self._grad is not None:
+        out._grad = _deepcopy(self._grad, memo)
+    memo[id(self)] = out
+    return out
+
+
+def _rebuild(
+    cls: type, array: np.ndarray, dtype: DType, device: str, requires_grad: bool, attributes: dict
+) -> Tensor:
+    out = as_subclass(finish(wrap(array.view(dtype.np), dtype), device, False), cls)
+    out.__dict__.update(attributes)
+    return out.requires_grad_() if requires_grad else out
+
+
+def _reduce(self: Tensor, protocol: int) -> tuple:
+    array = np.ascontiguousarray(self.detach().cpu()._data)  # type: ignore[attr-defined]
+    plain = (
+        array.view(np.uint8 if array.itemsize == 1 else np.uint16)
+        if array.dtype.kind == "V"
+        else array
+    )
+    if self.requires_grad and not self.is_leaf:
+        raise RuntimeError("cannot pickle a tensor with history: detach() it first")
+    return _rebuild, (
+        type(self),
+        plain.reshape(array.shape),
+        self.dtype,
+        str(self.device),
+        self.requires_grad,
+        dict(self.__dict__),
+    )
+
+
+Tensor.__deepcopy__ = _deepcopy  # type: ignore[attr-defined]
+Tensor.__reduce_ex__ = _reduce  # type: ignore[assignment]

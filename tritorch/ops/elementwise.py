@@ -1,0 +1,417 @@
+"""The elementwise family: broadcasting, type promotion and the loop, for any number of inputs.
+
+An elementwise operator is a NumPy loop, a result rule and one derivative rule an input; inputs may
+be Python numbers. On a device the kernel is `kernels.elementwise.apply` with the scalar body of
+the operator's name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtype as dtypes
+from .. import errors
+
+from ..autograd.mode import state
+from ..autograd.node import OpNode
+from ..dtype import DType
+from ..op import Op, check_devices
+from ..runtime import host, parallel
+from ..runtime.quiet import enter, leave, quiet
+from ..tensor import Tensor, wrap
+
+NO_PARAMS: dict = {}
+SCALARS = bool | int | float | complex
+
+
+def promoted(inputs: Sequence) -> DType:
+    """The common dtype of tensors and numbers: tensors with dimensions count before those
+    without, and those before Python numbers, within a category."""
+    best: list[DType | None] = [None, None, None]
+    for x in inputs:
+        if isinstance(x, Tensor):
+            level, dtype = (0 if x._data.ndim else 1), x.dtype
+        else:
+            level, dtype = 2, dtypes.of_scalar(x)
+        known = best[level]
+        best[level] = dtype if known is None else dtypes.promote_types(known, dtype)
+    out = best[0]
+    for lower in best[1:]:
+        if out is None:
+            out = lower
+        elif lower is not None and lower.category > out.category:
+            out = _raise_category(out, lower)
+    return out  # type: ignore[return-value]
+
+
+def _raise_category(out: DType, lower: DType) -> DType:
+    if lower.category == 3 and out.category == 2:
+        return dtypes.complex128 if out is dtypes.float64 else dtypes.complex64
+    return lower
+
+
+def _float(d: DType) -> DType:
+    return d if d.category > 1 else dtypes.get_default_dtype()
+
+
+RESULTS: dict[str, Callable[[DType], tuple[DType, DType]]] = {
+    "same": lambda d: (d, d),
+    "float": lambda d: (_float(d), _float(d)),
+    "bool": lambda d: (d, dtypes.bool_),
+    "real": lambda d: (d, d.to_real()),
+}
+
+
+class Elementwise(Op):
+    """`loop(*arrays, out=None)`; `result` says which dtype it computes in and which it gives.
+
+    `deny` names dtypes or categories that are refused; `promote` the inputs that promote.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[str],
+        loop: Callable,
+        *,
+        result: str = "same",
+        deny: Sequence[str] = (),
+        promote: slice = slice(None),
+        **fields: Any,
+    ) -> None:
+        super().__init__(name, inputs, meta=self.spec, triton="elementwise.apply", **fields)
+        self.loop, self.promote, self.deny = loop, promote, tuple(deny)
+        self.single_pass = isinstance(loop, np.ufunc)
+        self._types: dict[DType, tuple[DType, DType]] = {}
+        self._rule = RESULTS[result]
+        self.saves = self.rules is not None and any(self.rules.names)
+
+    # -- types and shapes -----------------------------------------------------------------------
+
+    def types(self, inputs: Sequence) -> tuple[DType, DType]:
+        """(dtype computed in, dtype of the result)."""
+        dtype = promoted(inputs[self.promote])
+        if dtype.category < 2:  # the default dtype may change
+            return self._checked(dtype)
+        found = self._types.get(dtype)
+        if found is None:
+            found = self._types[dtype] = self._checked(dtype)
+        return found
+
+    def _checked(self, dtype: DType) -> tuple[DType, DType]:
+        kind = ("bool", "integral", "floating", "complex")[dtype.category]
+        if kind in self.deny or dtype.name in self.deny:
+            raise RuntimeError(f'"{self.name}" is not implemented for {dtype.name} tensors')
+        return self._rule(dtype)
+
+    def spec(self, *inputs: Any, **params: Any) -> tuple:
+        shapes = [x._data.shape for x in inputs if isinstance(x, Tensor)]
+        return errors.broadcast_shapes(self.name, *shapes), self.types(inputs)[1]
+
+    # -- calls ------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any, **params: Any) -> Tensor:
+        if state.transforms:
+            return state.transforms[-1](self, inputs, params)
+        data, dtype = self.evaluate(inputs)
+        out = wrap(data, dtype)
+        if state.grad and self.rules is not None:
+            self.record(inputs, params, out)
+        return out
+
+    def compute(self, inputs: Sequence, params: dict, out: Any = None) -> Any:
+        return self.evaluate(inputs, out)[0]
+
+    def evaluate(self, inputs: Sequence, out: Any = None) -> tuple[Any, DType]:
+        """The result, in `out` where given, and its dtype."""
+        compute, dtype = self.types(inputs)
+        datas = [x._data if isinstance(x, Tensor) else x for x in inputs]
+        if any(not isinstance(d, np.ndarray | SCALARS) for d in datas):
+            return self._device(inputs, datas, compute, out), dtype
+        target = None if out is None else out
+        return self._host(datas, compute, dtype, target), dtype
+
+    def _host(
+        self, datas: list, compute: DType, dtype: DType, out: np.ndarray | None
+    ) -> np.ndarray:
+        wide = (
+            np.dtype(np.float32) if compute.itemsize < 4 and compute.category == 2 else compute.np
+        )
+        operands = [d if isinstance(d, np.ndarray) else _number(d, wide) for d in datas]
+        keep = self.promote.start or 0  # `where`'s condition stays as it is
+        cast = [d.dtype != wide and i >= keep for i, d in enumerate(operands)]
+        direct = wide == compute.np and (out is None or out.dtype == dtype.np)
+        big = max((d.size for d in operands), default=0) > parallel.BIG
+        with quiet():
+            if not big and out is None:
+                operands = [d.astype(wide) if c else d for d, c in zip(operands, cast, strict=True)]
+                r = np.asarray(self._loop(operands))
+                return r if r.dtype == dtype.np else r.astype(dtype.np)
+            if out is None:
+                shape = errors.broadcast_shapes(self.name, *(d.shape for d in operands))
+                like = max((d for d in operands if d.ndim), key=lambda d: d.size)
+                out = host.empty(shape, dtype.np, like)
+            if direct and not any(cast) and not big:
+                self.loop(*operands, out=out)
+                return out
+
+            def piece(*xs: Any, out: np.ndarray) -> None:
+                xs = tuple(x.astype(wide) if c else x for x, c in zip(xs, cast, strict=True))
+                if direct:
+                    self.loop(*xs, out=out)
+                else:
+                    np.copyto(out, self.loop(*xs), casting="unsafe")
+
+            once = self.single_pass and direct and not any(cast)
+            parallel.elementwise(piece, out, *operands, block=0 if once else parallel.BLOCK)
+            return out
+
+    def _loop(self, operands: list) -> Any:
+        try:
+            return self.loop(*operands)
+        except ValueError:
+            errors.broadcast_shapes(self.name, *(d.shape for d in operands))
+            raise
+
+    def _device(self, inputs: Sequence, datas: list, compute: DType, out: Any) -> Any:
+        check_devices(self.name, inputs)
+        datas = [d.item() if isinstance(d, np.ndarray) and not d.ndim else d for d in datas]
+        if out is None:
+            from ..runtime import accelerator
+
+            spec = self.spec(*inputs)
+            device = next(d.device for d in datas if not isinstance(d, SCALARS))
+            if device.type == "meta":
+                return accelerator.meta(*spec)
+            out = accelerator.empty(*spec, device)
+        self.launch([out], datas, {"body": self.name, "compute": compute})
+        return out
+
+    def on_host(self, arrays: list, params: dict, specs: Any) -> Any:
+        return self._host(arrays, params["compute"], specs[1], None)
+
+    def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
+        self.check_result(f"{self.name}_", x, inputs)
+        self.evaluate(inputs, x._data)
+
+    def check_result(self, name: str, x: Tensor, inputs: Sequence) -> None:
+        """That a result may be written into `x`: its shape, its dtype, no partial overlap."""
+        shape, dtype = self.spec(*inputs)
+        if tuple(shape) != tuple(x._data.shape):
+            raise RuntimeError(
+                f"{name}: output with shape {list(x.shape)} doesn't match the broadcast shape "
+                f"{list(shape)}"
+            )
+        if dtype is not x.dtype and not dtypes.can_cast(dtype, x.dtype):
+            raise RuntimeError(
+                f"{name}: result type {dtype.name} can't be cast to the desired output type "
+                f"{x.dtype.name}"
+            )
+        for y in inputs:
+            if isinstance(y, Tensor) and y is not x:
+                check_overlap(name, x, y)
+
+
+def check_overlap(name: str, x: Tensor, y: Tensor) -> None:
+    """Refuse to write `x` while reading `y` where they share some, but not all, elements."""
+    if x._storage is None or x._storage is not y._storage or not x._data.size or not y._data.size:
+        return
+    a, b = x._data, y._data
+    if not (dense(a) and dense(b)) or a.__class__ is not np.ndarray:
+        return
+    lo_a, lo_b = a.__array_interface__["data"][0], b.__array_interface__["data"][0]
+    hi_a, hi_b = lo_a + a.nbytes, lo_b + b.nbytes
+    if lo_a == lo_b and hi_a == hi_b and a.strides == b.strides:
+        return
+    if lo_a < hi_b and lo_b < hi_a:
+        raise RuntimeError(
+            f"{name}: unsupported operation: some elements of the input tensor and the written-to "
+            "tensor refer to a single memory location. Please clone() the tensor before performing "
+            "the operation."
+        )
+
+
+def dense(a: Any) -> bool:
+    """Whether the elements fill their memory without gaps or overlaps, in any order of dims."""
+    expected = a.itemsize if a.__class__ is np.ndarray else 1
+    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n != 1):
+        if stride != expected:
+            return False
+        expected *= n
+    return True
+
+
+def _number(value: Any, dtype: np.dtype) -> np.ndarray:
+    """A Python number in a dtype; integers wrap around, as in C."""
+    if dtype.kind in "iu" and isinstance(value, int):
+        bits = dtype.itemsize * 8
+        value &= (1 << bits) - 1
+        if dtype.kind == "i" and value >> (bits - 1):
+            value -= 1 << bits
+    elif dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
+        value = 0
+    return np.asarray(value).astype(dtype)
+
+
+def loop(f: Callable) -> Callable:
+    """A NumPy expression as a loop that can write into `out`."""
+
+    def run(*xs: Any, out: np.ndarray | None = None) -> Any:
+        r = f(*xs)
+        if out is None:
+            return r
+        np.copyto(out, r, casting="unsafe")
+        return out
+
+    run.__name__ = f.__name__
+    return run
+
+
+# -- the short way for small tensors on the CPU -----------------------------------------------
+
+
+def unary_call(op: Elementwise) -> Callable[[Tensor], Tensor]:
+    """The operator as a function of one tensor, with a short way where no cast is needed."""
+    loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
+    fast = _same_loops(op)
+
+    def call(input: Tensor) -> Tensor:
+        x = input
+        if x.__class__ is not Tensor and not isinstance(x, Tensor):
+            raise TypeError(
+                f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
+            )
+        d, dtype = x._data, fast.get(x.dtype)
+        if dtype is None or d.__class__ is not ndarray or d.size > big or state.transforms:
+            return op(x)
+        token = enter()
+        r = loop(d)
+        leave(token)
+        out = wrap(r if r.__class__ is ndarray else asarray(r), dtype)
+        if state.grad and (x._edge is not None or x._view is not None) and op.rules is not None:
+            op.record((x,), NO_PARAMS, out)
+        return out
+
+    call.__name__, call.__doc__ = op.name, op.__doc__
+    call.op = op  # type: ignore[attr-defined]
+    return call
+
+
+def binary_call(op: Elementwise) -> Callable[[Any, Any], Tensor]:
+    """The operator as a function of a tensor and a tensor or number, with a short way."""
+    loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
+    fast, differentiable, saves, rules = _same_loops(op), op.rules is not None, op.saves, op.rules
+
+    def call(input: Any, other: Any) -> Tensor:
+        x, y = input, other
+        try:
+            d, dtype = x._data, fast.get(x.dtype)
+            e = y._data if isinstance(y, Tensor) else y
+        except AttributeError:
+            return op(as_operand(op.name, x), as_operand(op.name, y))
+        if dtype is None or d.__class__ is not ndarray or d.size > big or state.transforms:
+            return op(x, as_operand(op.name, y))
+        if e is y:
+            if e.__class__ is not float or x.dtype.category != 2:
+                return op(x, as_operand(op.name, y))
+        elif e.__class__ is not ndarray or y.dtype is not x.dtype or e.size > big:
+            return op(x, y)
+        token = enter()
+        try:
+            r = loop(d, e)
+        except ValueError:
+            leave(token)
+            return op(x, y)  # says what is wrong
+        leave(token)
+        out = wrap(r if r.__class__ is ndarray else asarray(r), dtype)
+        if differentiable and state.grad:
+            xe = x._edge if x._view is None else x.current_edge()
+            ye = None if e is y else y._edge if y._view is None else y.current_edge()
+            if xe is not None or ye is not None:
+                node = OpNode(op, (xe, ye), ((r.shape, dtype),), None, NO_PARAMS)
+                if saves:
+                    node.saved = rules.save((x, y), (out,), node.edges)  # type: ignore[union-attr]
+                out._edge = (node, 0)
+        return out
+
+    call.__name__, call.__doc__ = op.name, op.__doc__
+    call.op = op  # type: ignore[attr-defined]
+    return call
+
+
+def _same_loops(op: Elementwise) -> dict[DType, DType]:
+    """dtype -> result's dtype, where the loop takes the dtype as it is."""
+    found = {}
+    for d in dtypes.ALL:
+        kind = ("bool", "integral", "floating", "complex")[d.category]
+        if kind in op.deny or d.name in op.deny or (d.category == 2 and d.itemsize < 4):
+            continue
+        compute, result = op._rule(d)
+        if compute is d:
+            found[d] = result
+    return found
+
+
+def as_operand(name: str, x: Any) -> Any:
+    """A tensor or a Python number; NumPy's scalars and arrays are converted."""
+    if isinstance(x, Tensor | SCALARS):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray):
+        return wrap(x, dtypes.of(x.dtype))
+    raise TypeError(f"{name}(): argument must be Tensor or Number, not {type(x).__name__}")
+
+
+# -- out= and in-place, one rule each -----------------------------------------------------------
+
+
+def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
+    """The operator with `out=`: resized where empty, written without a copy."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if state.grad and (
+        out.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+    ):
+        raise RuntimeError(
+            f"{op.name}(): functions with out=... arguments don't support automatic "
+            "differentiation, but one of the arguments requires grad."
+        )
+    resize_out(op.name, out, op.spec(*inputs)[0])
+    inplace_checks(op, out, inputs)
+    op.evaluate(inputs, out._data)
+    out.storage_.bump(op.name)
+    return out
+
+
+def inplace_checks(op: Elementwise, out: Tensor, inputs: Sequence) -> None:
+    from ..op import check_writable
+
+    check_writable(op.name, out)
+    op.check_result(op.name, out, inputs)
+
+
+def resize_out(name: str, out: Tensor, shape: tuple[int, ...]) -> None:
+    """Give `out` the shape of a result; with a warning where it held elements."""
+    import warnings
+
+    if tuple(out._data.shape) == tuple(shape):
+        return
+    if out._data.size:
+        warnings.warn(
+            f"{name}: An output with one or more elements was resized since it had shape "
+            f"{list(out.shape)}, which does not match the required output shape {list(shape)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if out.is_cpu:
+        out._data = host.empty(tuple(shape), out.dtype.np)
+    else:
+        from ..runtime import accelerator
+
+        out._data = accelerator.empty(tuple(shape), out.dtype, out.device)
+    out.storage_.owner = out._data

@@ -1,0 +1,141 @@
+"""A small pool of threads for loops of NumPy, which release the interpreter's lock.
+
+Work is cut into the same pieces whatever the number of threads, so results do not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numpy as np
+
+from .quiet import quiet
+
+BIG = 1 << 16  # elements from which an elementwise operator is worth a second thread
+BLOCK = 1 << 15  # elements of a block that stays in a core's cache through a chain of loops
+
+_threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+_tasks: SimpleQueue = SimpleQueue()
+_started = 0
+_inside = threading.local()
+
+
+def get_num_threads() -> int:
+    """The number of threads that operators on the CPU use."""
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Set the number of threads that operators on the CPU use."""
+    global _threads
+    if not isinstance(n, int) or n < 1:
+        raise RuntimeError(f"set_num_threads: expected a positive integer, got {n!r}")
+    _threads = n
+
+
+def _forget_threads() -> None:
+    """A forked child has none of its parent's threads."""
+    global _started, _tasks
+    _started, _tasks = 0, SimpleQueue()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def _worker(tasks: SimpleQueue) -> None:
+    _inside.worker = True
+    while True:
+        tasks.get()()
+
+
+class _Job:
+    """Pieces of one loop, taken by any thread until none is left."""
+
+    def __init__(self, body: Callable[[int, int], object], ranges: list[tuple[int, int]]) -> None:
+        self.body, self.ranges = body, ranges
+        self.next = iter(ranges).__next__
+        self.left = len(ranges)
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        while True:
+            with self.lock:
+                try:
+                    start, stop = self.next()
+                except StopIteration:
+                    return
+            try:
+                with quiet():
+                    self.body(start, stop)
+            except BaseException as error:  # handed to the thread that waits
+                self.error = error
+            with self.lock:
+                self.left -= 1
+                if not self.left:
+                    self.done.set()
+
+
+def split(n: int, grain: int) -> list[tuple[int, int]]:
+    """`range(n)` in pieces of `grain`, the last one shorter."""
+    return [(i, min(i + grain, n)) for i in range(0, n, grain)]
+
+
+def run(body: Callable[[int, int], object], n: int, grain: int) -> None:
+    """Call `body(start, stop)` over pieces of `range(n)`, on several threads where that pays."""
+    global _started
+    ranges = split(n, max(1, grain))
+    helpers = min(_threads, len(ranges)) - 1
+    if helpers < 1 or getattr(_inside, "worker", False):
+        for start, stop in ranges:
+            body(start, stop)
+        return
+    while _started < helpers:
+        threading.Thread(target=_worker, args=(_tasks,), daemon=True).start()
+        _started += 1
+    job = _Job(body, ranges)
+    for _ in range(helpers):
+        _tasks.put(job)
+    job()
+    job.done.wait()
+    if job.error is not None:
+        raise job.error
+
+
+def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0) -> np.ndarray:
+    """`loop(*inputs, out=out)` piece by piece over the threads; inputs broadcast to `out`.
+
+    `block` is the number of elements of a piece: by default as large as two pieces a thread allow;
+    `BLOCK` for a loop that passes several times over its piece.
+    """
+    if not out.ndim:
+        loop(*inputs, out=out)
+        return out
+    arrays = [x if isinstance(x, np.ndarray) and x.ndim else None for x in inputs]
+    full = [a for a in arrays if a is not None]
+    if all(a.flags.c_contiguous and a.shape == out.shape for a in full) and out.flags.c_contiguous:
+        flat, n = [None if a is None else a.reshape(-1) for a in arrays], out.size
+        target, unit = out.reshape(-1), 1
+    else:
+        axis = max(range(out.ndim), key=lambda d: (out.shape[d] > 1, abs(out.strides[d])))
+        target, n = np.moveaxis(out, axis, 0), out.shape[axis]
+        flat = [
+            None if a is None else np.moveaxis(np.broadcast_to(a, out.shape), axis, 0)
+            for a in arrays
+        ]
+        unit = max(1, out.size // max(n, 1))
+    grain = block // unit if block else -(-n // (2 * _threads if out.size > 8 * BIG else _threads))
+
+    def body(start: int, stop: int) -> None:
+        loop(
+            *(x if f is None else f[start:stop] for x, f in zip(inputs, flat, strict=True)),
+            out=target[start:stop],
+        )
+
+    run(body, n, grain)
+    return out
