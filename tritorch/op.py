@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from . import dtype as dtypes
+from . import dtypes
 from .autograd import engine, inplace
 from .autograd.mode import enable_grad, state
 from .autograd.node import OpNode

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from . import dtype as dtypes
+from . import dtypes
 from .autograd.mode import state
 from .autograd.node import AccumulateGrad, Detached, Edge, RemovableHandle
 from .device import CPU, device
-from .dtype import DType
+from .dtypes import DType
 
 _PACKAGE = __name__.rsplit(".", 1)[0] + "."
 new = object.__new__

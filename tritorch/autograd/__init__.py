@@ -1,6 +1,7 @@
 """Automatic differentiation: the tape, its engine, and what users extend it with."""
 
-from .engine import backward as backward, grad as grad
+from .engine import backward as backward
+from .engine import grad as grad
 from .mode import enable_grad as enable_grad
 from .mode import inference_mode as inference_mode
 from .mode import no_grad as no_grad

@@ -155,7 +155,7 @@ def with_out(f: Callable) -> Callable:
 
 def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
     """Store a result in `out`, resized to its shape."""
-    from .. import dtype as dtypes
+    from .. import dtypes
 
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..device import device as Device
-from ..dtype import DType
+from ..dtypes import DType
 from ..op import Op, copy_data, primitive
 from ..runtime import host
 from ..tensor import Tensor

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtype as dtypes
+from .. import dtypes
 from ..autograd.mode import state
-from ..device import CPU, device as Device, get_default_device
-from ..dtype import DType
+from ..device import CPU, get_default_device
+from ..device import device as Device
+from ..dtypes import DType
 from ..runtime import host
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtype as dtypes
-from .. import errors
-
+from .. import dtypes, errors
 from ..autograd.mode import state
 from ..autograd.node import OpNode
-from ..dtype import DType
+from ..dtypes import DType
 from ..op import Op, check_devices
 from ..runtime import host, parallel
 from ..runtime.quiet import enter, leave, quiet

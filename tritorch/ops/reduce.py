@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtype as dtypes
-from .. import errors
-from ..dtype import DType
-from ..op import Op, primitive
-from ..runtime import host, parallel
+from .. import dtypes, errors
+from ..dtypes import DType
+from ..op import primitive
+from ..runtime import parallel
 from ..tensor import Tensor
-from .api import PUBLIC, attach, public, with_out
-from .arithmetic import where
+from .api import public
 from .copy import to
 
 Dims = int | Sequence[int] | None

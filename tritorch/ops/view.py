@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtype as dtypes
-from .. import errors
-from ..op import ViewOp, alias, primitive, share, view as declare
+from .. import dtypes, errors
+from ..op import ViewOp, alias, primitive, share
+from ..op import view as declare
 from ..runtime import host
 from ..tensor import Tensor, wrap
 from .api import PUBLIC, attach, public

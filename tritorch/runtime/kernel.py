@@ -1,0 +1,119 @@
+"""What a kernel's parameters are, and how its arguments become Triton's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .array import Array
+
+
+class Parameters(NamedTuple):
+    """The names of a kernel's parameters: all, those given at run time, the constexpr ones."""
+
+    names: tuple[str, ...]
+    runtime: tuple[str, ...]
+    constexpr: frozenset[str]
+    required: frozenset[str]  # constexpr without a default
+
+    def check(self, kernel: Any, args: Sequence, constants: dict) -> None:
+        """TypeError where a launch does not give what the kernel takes."""
+        if len(args) != len(self.runtime):
+            raise TypeError(
+                f"kernel {kernel.__name__} takes {len(self.runtime)} arguments "
+                f"({', '.join(self.runtime)}), {len(args)} were given"
+            )
+        unknown = constants.keys() - self.constexpr
+        missing = self.required - constants.keys()
+        if unknown or missing:
+            raise TypeError(
+                f"kernel {kernel.__name__} takes the constants ({', '.join(self.constexpr)}); "
+                f"unknown: {sorted(unknown)}, missing: {sorted(missing)}"
+            )
+
+
+_parameters: dict[int, tuple[Any, Parameters]] = {}
+
+
+def parameters(kernel: Any) -> Parameters:
+    """The parameters of a `@triton.jit` function, compiled or interpreted."""
+    known = _parameters.get(id(kernel))  # hash(kernel) would hash its source
+    if known is None:
+        known = _parameters[id(kernel)] = (kernel, _inspect(kernel))
+    return known[1]
+
+
+def _inspect(kernel: Any) -> Parameters:
+    import inspect
+
+    signature = inspect.signature(kernel.fn).parameters
+    constexpr = {n for n, p in signature.items() if "constexpr" in str(p.annotation)}
+    return Parameters(
+        tuple(signature),
+        tuple(n for n in signature if n not in constexpr),
+        frozenset(constexpr),
+        frozenset(n for n in constexpr if signature[n].default is inspect.Parameter.empty),
+    )
+
+
+class Specialized(NamedTuple):
+    """A kernel's signature, constants and attributes in the form that `ASTSource` takes."""
+
+    signature: dict[str, str]
+    constants: dict[tuple[int], Any]
+    attributes: dict[tuple[int], list]
+
+
+def specialize(
+    kernel: Any, args: Sequence, constants: dict, pointer_range: bool = False
+) -> Specialized:
+    """Triton's specialisation: 1 is a constant, multiples of 16 are marked as such.
+
+    A float is single precision, a `np.float64` double. `pointer_range` marks pointers to less than
+    2 GiB, which AMD's backend addresses by buffer instructions.
+    """
+    p = parameters(kernel)
+    p.check(kernel, args, constants)
+    given = iter(args)
+    out = Specialized({}, {}, {})
+    for i, param in enumerate(kernel.params):
+        name = param.name
+        if name in p.constexpr:
+            out.signature[name] = "constexpr"
+            out.constants[(i,)] = constants.get(name, param.default)
+            continue
+        arg = next(given)
+        kind, aligned = _kind(arg)
+        special = not param.do_not_specialize
+        if kind is None or (special and not param.annotation_type and kind[0] in "iu" and arg == 1
+                            and arg is not True):
+            out.signature[name], out.constants[(i,)] = "constexpr", arg
+            continue
+        out.signature[name] = param.annotation_type or kind
+        marks = [["tt.divisibility", 16]] if aligned and special else []
+        if pointer_range and kind[0] == "*" and arg.nbytes < 1 << 31:
+            marks.append(["tt.pointer_range", 32])
+        if marks:
+            out.attributes[(i,)] = marks
+    return out
+
+
+def _kind(arg: Any) -> tuple[str | None, bool]:
+    """The type of an argument in a signature, and whether it is a multiple of 16."""
+    if isinstance(arg, Array):
+        return "*" + arg.dtype.triton, arg.ptr % 16 == 0
+    if arg is None:
+        return None, False
+    if isinstance(arg, (bool, np.bool_)):
+        return "u1", False
+    if isinstance(arg, (int, np.integer)):
+        if -(1 << 31) <= arg < 1 << 31:
+            return "i32", arg % 16 == 0
+        return ("i64" if arg < 1 << 63 else "u64"), arg % 16 == 0
+    if isinstance(arg, np.float64):
+        return "fp64", False
+    if isinstance(arg, (float, np.floating)):
+        return "fp32", False
+    raise TypeError(f"a kernel takes an Array, an int, a float, a bool or None, not {type(arg)}")

@@ -1,0 +1,124 @@
+"""`launch`: the one place through which kernels run.
+
+A launcher gets it as its first argument. Behind it stands an executor: a GPU, Triton's interpreter,
+or a compiler that only records what it would have run (`runtime/aot.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from ..dtypes import DType
+from .array import Array
+from .memory import Runtime, Target, runtime
+
+_operator: ContextVar[str] = ContextVar("operator", default="")
+
+
+class operator:
+    """A block whose launches belong to this operator: errors inside name it."""
+
+    __slots__ = ("_name", "_token")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._token = _operator.set(self._name)
+
+    def __exit__(self, *exc: object) -> None:
+        _operator.reset(self._token)
+
+
+def current_operator() -> str:
+    """The operator whose launcher runs, or ""."""
+    return _operator.get()
+
+
+class Launch:
+    """Runs kernels: `launch(kernel, (programs,), [x, out, n], {"BLOCK": 1024}, num_warps=4)`."""
+
+    __slots__ = ("_executor", "_runtime")
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self._executor: Callable | None = None
+
+    def __call__(
+        self,
+        kernel: Any,
+        grid: tuple[int, ...],
+        args: Sequence[Any],
+        constants: dict[str, Any],
+        num_warps: int = 4,
+        num_stages: int = 3,
+    ) -> None:
+        """Run `kernel` on `grid` (one to three ints; nothing happens where one is 0).
+
+        `args` are the arguments that are not constexpr, in the kernel's order: Arrays as pointers,
+        ints, floats (single precision; `np.float64` is double), bools, None. `constants` maps the
+        names of the constexpr ones to their values.
+        """
+        if 0 in grid:
+            return
+        try:
+            (self._executor or self._start())(kernel, grid, args, constants, num_warps, num_stages)
+        except Exception as error:
+            raise _named(error, kernel, grid) from error
+
+    def _start(self) -> Callable:
+        self._runtime = runtime()
+        self._executor = self._runtime.execute
+        return self._executor
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the kernels."""
+        if self._runtime is None:
+            self._start()
+        return self._runtime  # type: ignore[return-value]
+
+    @property
+    def target(self) -> Target:
+        """The device of which the kernels run."""
+        return self.runtime.target()
+
+    def empty(self, shape: Sequence[int], dtype: DType) -> Array:
+        """Contiguous scratch memory, uninitialised."""
+        return self.runtime.empty(shape, dtype)
+
+    def zeros(self, shape: Sequence[int], dtype: DType) -> Array:
+        """Contiguous scratch memory, zeroed."""
+        return self.runtime.zeros(shape, dtype)
+
+    @contextmanager
+    def using(self, other: Runtime) -> Iterator[Runtime]:
+        """A block in which kernels run on another runtime."""
+        before = self._runtime, self._executor
+        self._runtime, self._executor = other, other.execute
+        try:
+            yield other
+        finally:
+            self._runtime, self._executor = before
+
+
+class LaunchError(RuntimeError):
+    """A kernel could not be compiled or launched; the message names the operator and the kernel."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """The device has no memory left for an allocation."""
+
+
+def _named(error: Exception, kernel: Any, grid: tuple) -> Exception:
+    if isinstance(error, OutOfMemoryError):
+        return error
+    who = current_operator() or "launch"
+    name = getattr(kernel, "__name__", repr(kernel))
+    return LaunchError(f"{who}: kernel {name}, grid {grid}: {type(error).__name__}: {error}")
+
+
+launch = Launch()
