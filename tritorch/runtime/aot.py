@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array
-from .kernel import specialize
+from .kernel import compile_kernel, specialize
 from .launch import current_operator, launch
 from .memory import Memory, MetaMemory, Runtime, Target, meta
 
@@ -128,7 +128,9 @@ class AotRuntime(Runtime):
     def execute(
         self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
     ) -> None:
-        compiled = compile_kernel(kernel, args, constants, self.target(), warps, stages)
+        target = self.target()
+        special = specialize(kernel, args, constants, pointer_range=target.backend == "hip")
+        compiled = compile_kernel(kernel, special, target, warps, stages)
         found = _facts_of(compiled)
         signature = ", ".join(str(s) for s in compiled.src.signature.values() if s != "constexpr")
         self.facts.append(
@@ -141,28 +143,6 @@ def compile_for(name: str) -> Iterator[AotRuntime]:
     """A block in which `launch` compiles for the target of this name and records `facts`."""
     with launch.using(AotRuntime(name)) as runtime:
         yield runtime  # type: ignore[misc]
-
-
-def compile_kernel(
-    kernel: Any, args: Sequence, constants: dict, target: Target, warps: int, stages: int
-) -> Any:
-    """Triton's CompiledKernel for these arguments. Triton keeps it on disk."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    if not hasattr(kernel, "params"):
-        raise RuntimeError("an interpreted kernel cannot be compiled; unset TRITON_INTERPRET")
-    hip = target.backend == "hip"
-    source = ASTSource(kernel, *specialize(kernel, args, constants, pointer_range=hip))
-    options = {
-        "num_warps": min(warps, 1024 // target.warp_size),
-        "num_stages": stages,
-        "enable_fp_fusion": True,  # Triton 3.10 flips the default
-    }
-    return triton.compile(
-        source, target=GPUTarget(target.backend, target.arch, target.warp_size), options=options
-    )
 
 
 # -- facts -----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .array import Array
+from .memory import Target
 
 
 class Parameters(NamedTuple):
@@ -74,6 +75,8 @@ def specialize(
     A float is single precision, a `np.float64` double. `pointer_range` marks pointers to less than
     2 GiB, which AMD's backend addresses by buffer instructions.
     """
+    if not hasattr(kernel, "params"):
+        raise RuntimeError("an interpreted kernel cannot be compiled; unset TRITON_INTERPRET")
     p = parameters(kernel)
     p.check(kernel, args, constants)
     given = iter(args)
@@ -87,8 +90,8 @@ def specialize(
         arg = next(given)
         kind, aligned = _kind(arg)
         special = not param.do_not_specialize
-        if kind is None or (special and not param.annotation_type and kind[0] in "iu" and arg == 1
-                            and arg is not True):
+        one = kind in ("i32", "i64") and arg == 1 and special and not param.annotation_type
+        if kind is None or one:
             out.signature[name], out.constants[(i,)] = "constexpr", arg
             continue
         out.signature[name] = param.annotation_type or kind
@@ -117,3 +120,23 @@ def _kind(arg: Any) -> tuple[str | None, bool]:
     if isinstance(arg, (float, np.floating)):
         return "fp32", False
     raise TypeError(f"a kernel takes an Array, an int, a float, a bool or None, not {type(arg)}")
+
+
+def compile_kernel(
+    kernel: Any, special: Specialized, target: Target, warps: int, stages: int
+) -> Any:
+    """Triton's CompiledKernel for a target, which need not be present. Triton keeps it on disk."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    options = {
+        "num_warps": min(warps, 1024 // target.warp_size),
+        "num_stages": stages,
+        "enable_fp_fusion": True,  # Triton 3.10 flips the default
+    }
+    return triton.compile(
+        ASTSource(kernel, *special),
+        target=GPUTarget(target.backend, target.arch, target.warp_size),
+        options=options,
+    )

@@ -1,0 +1,246 @@
+"""`Function`: an operation with a backward of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..tensor import Tensor, wrap
+from .mode import state
+from .node import Node
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`."""
+
+    def __init__(self) -> None:
+        self._to_save: tuple = ()
+        self._dirty: tuple = ()
+        self._fixed: tuple = ()
+        self._node: FunctionNode | None = None
+        self.materialize_grads = True
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs or outputs for `backward`, where `saved_tensors` returns them."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type "
+                    f"{type(t).__name__}"
+                )
+        self._to_save = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for `jvp`."""
+        self.saved_for_forward = tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Declare inputs that `forward` changed in place; they are to be among its results."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Declare results that have no gradient."""
+        self._fixed = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether `backward` gets zeros, rather than None, for results without a gradient."""
+        self.materialize_grads = value
+
+    @property
+    def saved_tensors(self) -> tuple:
+        """The tensors given to `save_for_backward`, checked against changes in place."""
+        return self._node.saved_tensors if self._node is not None else self._to_save
+
+
+class FunctionNode(Node):
+    """A recorded call of a user's Function."""
+
+    __slots__ = ("ctx", "devices", "function", "positions", "saved")
+
+    def __init__(self, function: type, ctx: FunctionCtx, edges: Sequence, outputs: tuple) -> None:
+        super().__init__(edges, outputs)
+        self.function, self.ctx = function, ctx
+        self.saved: Any = ()
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"{self.function.__name__}Backward"
+
+    def save(self, tensors: Sequence, outputs: Sequence) -> None:
+        """Keep tensors with their versions; results without the cycle to this node."""
+        kept: list[Any] = []
+        for t in tensors:
+            at = next((i for i, o in enumerate(outputs) if o is t), None)
+            if t is None or at is None:
+                kept.append(None if t is None else (t, t._version, None))
+            else:
+                kept.append((t.detach(), t._version, at))
+        self.saved = tuple(kept)
+
+    @property
+    def saved_tensors(self) -> tuple:
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self.name}: Trying to backward through the graph a second time (or directly "
+                "access saved tensors after they have already been freed). Specify "
+                "retain_graph=True if you need to backward through the graph a second time"
+            )
+        return tuple(None if s is None else self._unpack(*s) for s in self.saved)
+
+    def _unpack(self, t: Tensor, version: int, output: int | None) -> Tensor:
+        if t._version != version:
+            by, file, line = t.storage_.changed_by or ("an operator", "?", 0)
+            raise RuntimeError(
+                f"{self.function.__name__}: one of the variables needed for gradient computation "
+                f"has been modified by an inplace operation: a tensor of shape {tuple(t.shape)}, "
+                f'saved at version {version}, was changed by {by} at File "{file}", line {line}'
+            )
+        if output is None or not state.grad:
+            return t
+        out = wrap(t._data, t.dtype)
+        out._storage, out._edge = t._storage, (self, output)
+        return out
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        if self.ctx.materialize_grads:
+            grads = [
+                _zeros(*meta) if g is None else g
+                for g, meta in zip(grads, self.outputs, strict=True)
+            ]
+        found = self.function.backward(self.ctx, *grads)
+        found = list(found) if isinstance(found, tuple | list) else [found]
+        if len(found) > self.arity and all(g is None for g in found[self.arity :]):
+            found = found[: self.arity]
+        if len(found) != self.arity:
+            raise RuntimeError(
+                f"function {self.name} returned an incorrect number of gradients (expected "
+                f"{self.arity}, got {len(found)})"
+            )
+        return [found[i] for i in self.positions]
+
+    @property
+    def arity(self) -> int:
+        return len(self.ctx.needs_input_grad)
+
+    def release(self) -> None:
+        if self.saved:
+            self.saved = None
+
+
+def _zeros(shape: tuple, dtype: Any) -> Tensor:
+    from ..runtime import host
+
+    return wrap(host.zeros(tuple(shape), dtype.np), dtype)
+
+
+class _Meta(type):
+    """`Function.apply` for each subclass; an instance is never made."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            f"Legacy autograd function with non-static forward method is deprecated. Call "
+            f"{cls.__name__}.apply(...)"
+        )
+
+
+class Function(metaclass=_Meta):
+    """An operation defined by static methods `forward(ctx, *args)` and `backward(ctx, *grads)`.
+
+    `forward` works on tensors without recording; `backward` returns one gradient an argument, None
+    for what has none. With `setup_context(ctx, inputs, output)`, `forward` takes no `ctx`.
+    A backward written in tensor operators can be differentiated again.
+
+    Example:
+        >>> import tritorch as torch
+        >>> class Square(torch.autograd.Function):
+        ...     @staticmethod
+        ...     def forward(ctx, x):
+        ...         ctx.save_for_backward(x)
+        ...         return x * x
+        ...     @staticmethod
+        ...     def backward(ctx, g):
+        ...         (x,) = ctx.saved_tensors
+        ...         return 2 * x * g
+        >>> x = torch.tensor(3.0, requires_grad=True)
+        >>> Square.apply(x).backward()
+        >>> x.grad
+        tensor(6.)
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom Function.")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("You must implement the backward function for your custom Function.")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, and record the call where an argument has a history."""
+        ctx = FunctionCtx()
+        tensors = [a if isinstance(a, Tensor) else None for a in args]
+        edges = [None if t is None else t.current_edge() for t in tensors]
+        recorded = state.grad and any(e is not None for e in edges)
+        ctx.needs_input_grad = tuple(recorded and e is not None for e in edges)
+        result = cls._forward(ctx, args, kwargs)
+        single = not isinstance(result, tuple)
+        outs = (result,) if single else result
+        outs = tuple(_own(o, tensors, ctx) if isinstance(o, Tensor) else o for o in outs)
+        if recorded:
+            cls._record(ctx, edges, tensors, outs)
+        return outs[0] if single else outs
+
+    @classmethod
+    def _forward(cls, ctx: FunctionCtx, args: tuple, kwargs: dict) -> Any:
+        grad, state.grad = state.grad, False
+        try:
+            if "setup_context" not in dir(cls):
+                return cls.forward(ctx, *args, **kwargs)
+            result = cls.forward(*args, **kwargs)
+            cls.setup_context(ctx, args, result)  # type: ignore[attr-defined]
+            return result
+        finally:
+            state.grad = grad
+
+    @classmethod
+    def _record(cls, ctx: FunctionCtx, edges: list, tensors: list, outs: tuple) -> None:
+        from . import inplace
+
+        results = [o for o in outs if isinstance(o, Tensor)]
+        positions = [i for i, e in enumerate(edges) if e is not None]
+        metas = tuple((o._data.shape, o.dtype) for o in results)
+        node = FunctionNode(cls, ctx, [edges[i] for i in positions], metas)
+        node.positions = positions
+        for i, o in enumerate(results):
+            if any(o is f for f in ctx._fixed) or o.dtype.category < 2:
+                continue
+            if any(o is d for d in ctx._dirty):
+                inplace.check(cls.__name__, o)
+                o.storage_.bump(cls.__name__)
+                inplace.rebase(o, node)
+            else:
+                o._edge = (node, i)
+        node.save(ctx._to_save, results)
+        ctx._node = node
+
+
+def _own(out: Tensor, inputs: Sequence, ctx: FunctionCtx) -> Tensor:
+    """An input that is returned unchanged becomes a view of itself."""
+    if any(out is t for t in inputs) and not any(out is d for d in ctx._dirty):
+        return out.detach()
+    return out
+
+
+def once_differentiable(f: Any) -> Any:
+    """Marks a `backward` that cannot be differentiated again."""
+
+    def backward(ctx: Any, *grads: Any) -> Any:
+        grad, state.grad = state.grad, False
+        try:
+            return f(ctx, *grads)
+        finally:
+            state.grad = grad
+
+    return backward

@@ -1,0 +1,173 @@
+"""Compiled kernels: a cache from what a launch looks like to a loaded kernel, and the launch itself.
+
+Triton's own `kernel[grid](...)` takes 10 us and more of Python, and compiles C for each signature.
+Here one pass over the arguments makes the key and the parameters, and the driver does the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, Protocol
+
+import numpy as np
+
+from .array import Array
+from .kernel import Specialized, compile_kernel, parameters, specialize
+from .memory import Target
+
+MAX_X, MAX_YZ = (1 << 31) - 1, 65535
+_PLAIN = frozenset({int, bool, str, type(None)})  # constants that are their own key
+_BY_CLASS = frozenset({float, np.float64, bool, type(None)})  # arguments not specialised by value
+_CASTS = {"fp32": np.float32, "u64": np.uint64}  # Python's own would be passed as another type
+_CONFIGS = 4096  # grids remembered for a kernel
+_INTS = 1 << 16  # ints whose class is remembered
+
+
+class Loader(Protocol):
+    """What a device does for its executor."""
+
+    @property
+    def stream(self) -> Any: ...
+    def target(self) -> Target: ...
+    def load(self, cubin: bytes, name: str, shared: int) -> Any: ...
+    def config(self, grid: tuple[int, ...], threads: int, shared: int) -> Any: ...
+
+
+class Entry:
+    """A loaded kernel, and how its parameters follow from the arguments of a launch.
+
+    `select` picks the arguments that are parameters, where others (1, None) were compiled in.
+    `sources` keeps alive what the key refers to by address.
+    """
+
+    __slots__ = ("casts", "configs", "handle", "scratch", "select", "shared", "sources", "threads")
+
+    def __init__(self, handle: Any, types: Sequence[str], compiled: Any, sources: tuple) -> None:
+        self.handle = handle
+        self.configs: dict[tuple[int, ...], Any] = {}
+        self.threads = compiled.metadata.num_warps * compiled.metadata.warp_size
+        self.shared = compiled.metadata.shared
+        self.casts = tuple((i, _CASTS[t]) for i, t in enumerate(types) if t in _CASTS)
+        kept = [i for i, t in enumerate(types) if t != "constexpr"]
+        self.select = None if len(kept) == len(types) else _selector(kept)
+        self.scratch = (0,) * _scratch_pointers(compiled, len(kept))
+        self.sources = sources
+
+
+def _selector(kept: list[int]) -> Callable[[Sequence], tuple]:
+    if len(kept) > 1:
+        return itemgetter(*kept)
+    return lambda params: tuple(params[i] for i in kept)
+
+
+def _scratch_pointers(compiled: Any, kept: int) -> int:
+    """How many pointers Triton appended to the parameters: scratch, which we do not use, is null."""
+    m = compiled.metadata
+    if getattr(m, "global_scratch_size", 0) or getattr(m, "profile_scratch_size", 0):
+        raise NotImplementedError(
+            "kernels that make tensor descriptors on the device, or are profiled, need scratch "
+            "memory, which is not supported yet"
+        )
+    entry = re.search(r"\.entry\s+\w+\s*\(([^)]*)\)", compiled.asm.get("ptx", ""))
+    return entry[1].count(".param") - kept if entry else 2
+
+
+class Executor:
+    """Compiles, loads and launches kernels on one device. `submit` is `cuda.core.launch`."""
+
+    __slots__ = ("_device", "_ints", "_submit", "entries")
+
+    def __init__(self, device: Loader, submit: Callable[..., None]) -> None:
+        self._device = device
+        self._submit = submit
+        self._ints: dict[int, int] = {}
+        self.entries: dict[tuple, Entry] = {}
+
+    def __call__(
+        self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
+    ) -> None:
+        key: list[Any] = [id(kernel), warps, stages]
+        add = key.append
+        params: list[Any] = []
+        give = params.append
+        ints = self._ints
+        for a in args:
+            kind = a.__class__
+            if kind is Array:
+                ptr = a.ptr
+                add(a.dtype)
+                add(ptr & 15)
+                give(ptr)
+            elif kind is int:
+                add(ints[a] if a in ints else self._class_of(a))
+                give(a)
+            else:
+                if kind not in _BY_CLASS:
+                    a = a.item()
+                    kind = self._class_of(a) if a.__class__ is int else a.__class__
+                add(kind)
+                give(a)
+        key += constants
+        for c in constants.values():
+            add(c if c.__class__ in _PLAIN else _address(c))
+        k = tuple(key)
+        entry = self.entries.get(k)
+        if entry is None:
+            entry = self.entries[k] = self._compile(kernel, args, constants, warps, stages)
+        for i, cast in entry.casts:
+            params[i] = cast(params[i])
+        config = entry.configs.get(grid)
+        if config is None:
+            config = self._config(entry, grid)
+        self._submit(
+            self._device.stream,
+            config,
+            entry.handle,
+            *(params if entry.select is None else entry.select(params)),
+            *entry.scratch,
+        )
+
+    def _class_of(self, a: int) -> int:
+        """How Triton specialises an int: bit 0: it is 1, bit 1: a multiple of 16; then its width."""
+        width = 0 if -(1 << 31) <= a < 1 << 31 else 4 if a < 1 << 63 else 8
+        known = (a == 1) | (a % 16 == 0) << 1 | width
+        if len(self._ints) >= _INTS:
+            self._ints.clear()
+        self._ints[a] = known
+        return known
+
+    def _compile(
+        self, kernel: Any, args: Sequence, constants: dict, warps: int, stages: int
+    ) -> Entry:
+        target = self._device.target()
+        special: Specialized = specialize(kernel, args, constants)
+        compiled = compile_kernel(kernel, special, target, warps, stages)
+        shared = compiled.metadata.shared
+        if shared > target.shared_memory:
+            raise RuntimeError(
+                f"{shared} bytes of shared memory are needed, {target.name} has "
+                f"{target.shared_memory}: choose smaller blocks or fewer stages"
+            )
+        handle = self._device.load(compiled.asm["cubin"], compiled.metadata.name, shared)
+        types = [special.signature[name] for name in parameters(kernel).runtime]
+        return Entry(handle, types, compiled, (kernel, *constants.values()))
+
+    def _config(self, entry: Entry, grid: tuple[int, ...]) -> Any:
+        x, y, z = (*grid, 1, 1)[:3]
+        if len(grid) > 3 or not (0 < x <= MAX_X and 0 < y <= MAX_YZ and 0 < z <= MAX_YZ):
+            raise ValueError(
+                f"grid {grid} is out of range: at most {MAX_X} programs in the first dimension, "
+                f"{MAX_YZ} in the others"
+            )
+        if len(entry.configs) >= _CONFIGS:
+            entry.configs.clear()
+        config = self._device.config((int(x), int(y), int(z)), entry.threads, entry.shared)
+        entry.configs[grid] = config
+        return config
+
+
+def _address(c: Any) -> Any:
+    """A constant's part of the key; floats by their bits, functions and dtypes by address."""
+    return ("float", c.hex()) if isinstance(c, float) else ("id", id(c))
