@@ -40,7 +40,27 @@ from .dtypes import (
     uint32 as uint32,
     uint64 as uint64,
 )
-from .ops import arithmetic, copy, create, reduce, unary, view  # noqa: F401
+from . import testing as testing
+from .ops import (  # noqa: F401
+    activation,
+    arithmetic,
+    complex_view,
+    copy,
+    create,
+    einsum,
+    index,
+    join,
+    matmul,
+    pad,
+    pieces,
+    printing,
+    python,
+    reduce,
+    softmax,
+    strided,
+    unary,
+    view,
+)
 from .ops.api import PUBLIC
 from .runtime.parallel import (
     get_num_threads as get_num_threads,

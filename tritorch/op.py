@@ -110,10 +110,10 @@ class Op:
 
     def compute(self, inputs: Sequence, params: dict, out: Any = None) -> Any:
         """The result's data: an array, or a tuple of them."""
-        specs = None if self.meta is None else self.meta(*inputs, **params)
         for t in inputs:
             if t.__class__ is not Tensor and t is not None and not isinstance(t, Tensor):
                 raise TypeError(f"{self.name}: expected a Tensor, got {type(t).__name__}")
+        specs = None if self.meta is None else self.meta(*inputs, **params)
         arrays = [None if t is None else t._data for t in inputs]
         if all(a.__class__ is np.ndarray or a is None for a in arrays):
             return self.on_host(arrays, params, specs)
@@ -206,18 +206,25 @@ class Op:
         if recorded:
             inplace.check(self.name + "_", x)
         check_writable(self.name + "_", x)
-        saved_inputs: Sequence = inputs
-        if recorded and self._rules().names_input(tuple([e is not None for e in edges]), 0):
-            before = wrap(x._data.copy(), x.dtype)
-            before._edge = edges[0]
-            saved_inputs = (before, *inputs[1:])
+        saved = self._save_before(inputs, edges) if recorded else None
         self.write(x, inputs, params)
         x.storage_.bump(self.name + "_")
         if recorded:
-            node = OpNode(self, edges, ((x._data.shape, x.dtype),), None, params)
-            node.saved = self._rules().save(saved_inputs, (x,), edges)
+            for name in self.outputs:
+                if saved and name in saved:
+                    saved[name] = (x.detach(), x._version)
+            node = OpNode(self, edges, ((x._data.shape, x.dtype),), saved, params)
             inplace.rebase(x, node)
         return x
+
+    def _save_before(self, inputs: Sequence, edges: tuple) -> dict | None:
+        """What the rules name, before the first input is overwritten: its old value as a copy."""
+        x, rules = inputs[0], self._rules()
+        if rules.names_input(tuple([e is not None for e in edges]), 0):
+            before = wrap(x._data.copy(), x.dtype)
+            before._edge = edges[0]
+            inputs = (before, *inputs[1:])
+        return rules.save(inputs, (x,), edges)
 
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         """Compute into the memory of `x`; a family that can do so without a copy does."""
@@ -234,6 +241,7 @@ class ViewOp(Op):
     """An operator that changes metadata only: its result shares the input's storage."""
 
     is_view = True
+    overlaps = False  # whether one element of the input can appear twice in the view
 
     def __init__(self, *args: Any, result: Callable | None = None, **fields: Any) -> None:
         super().__init__(*args, **fields)
@@ -242,8 +250,12 @@ class ViewOp(Op):
     def __call__(self, x: Tensor, **params: Any) -> Any:
         if state.transforms:
             return state.transforms[-1](self, (x,), params)
+        try:
+            data = x._data
+        except AttributeError:
+            raise TypeError(f"{self.name}: expected a Tensor, got {type(x).__name__}") from None
         dtype = x.dtype if self.result is None else self.result(x.dtype)
-        out = wrap(self.cpu(x._data, **params), dtype)  # type: ignore[misc]
+        out = wrap(self.cpu(data, **params), dtype)  # type: ignore[misc]
         share(out, x, self, params)
         if state.grad:
             edge = x._edge if x._view is None else x.current_edge()
@@ -467,7 +479,7 @@ def method(*names: str) -> Callable:
     return attach
 
 
-@view(vjp=lambda g: g)
+@view(vjp=lambda g: g, samples=lambda s: [s((2, 3)), s(())])
 def alias(x: Any) -> Any:
     """The same tensor as a view of itself."""
     return x[...]

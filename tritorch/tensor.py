@@ -64,6 +64,12 @@ class Storage:
         self.changed_by = (op, frame.f_code.co_filename, frame.f_lineno)
 
 
+FORBIDDEN = {
+    "multi": "is the output of a function that returns multiple views",
+    "no_grad": "was created in no_grad mode",
+}
+
+
 class View:
     """How a view comes from its base: `op(parent, **params)`, replayed from the base down.
 
@@ -187,6 +193,12 @@ class Tensor:
             return self._edge
         if self._edge is None and base._edge is None:
             return None
+        if view.forbidden is not None:
+            raise RuntimeError(
+                f"a view {FORBIDDEN[view.forbidden]}, and its base or another view of its base has "
+                "been modified inplace with grad mode enabled: its history is not known. Make the "
+                "view anew, or clone() it"
+            )
         outer, state.grad = state.grad, True
         try:
             self._edge = view.replay(base)._edge

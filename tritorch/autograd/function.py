@@ -174,7 +174,9 @@ class Function(metaclass=_Meta):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise NotImplementedError("You must implement the backward function for your custom Function.")
+        raise NotImplementedError(
+            "You must implement the backward function for your custom Function."
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:

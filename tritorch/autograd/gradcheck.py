@@ -47,7 +47,7 @@ def _numerical(f: Callable, inputs: Sequence, i: int, eps: float) -> list[np.nda
                     args = [*inputs[:i], moved, *inputs[i + 1 :]]
                     sides.append([_flat(o) for o in _outputs(f, args)])
                 columns.append([(a - b) / (2 * eps) for a, b in zip(*sides, strict=True)])
-    return [np.stack(c) if columns else np.zeros((0, 0)) for c in zip(*columns, strict=True)]
+    return [np.stack(c) for c in zip(*columns, strict=True)]
 
 
 def _analytical(out: Tensor, wanted: list[Tensor]) -> list[np.ndarray]:
@@ -61,15 +61,30 @@ def _analytical(out: Tensor, wanted: list[Tensor]) -> list[np.ndarray]:
             found = engine.grad(out, wanted, g, retain_graph=True, allow_unused=True)
             for row, t, d in zip(rows, wanted, found, strict=True):
                 row.append(_flat(t.new_zeros(t.shape) if d is None else d))
-    return [np.stack(r, axis=1) if r else np.zeros((0, 0)) for r in rows]
+    return [
+        np.stack(r, axis=1) if r else np.zeros((_flat(t).size, 0))
+        for r, t in zip(rows, wanted, strict=True)
+    ]
 
 
-def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5,
-              rtol: float = 1e-3, raise_exception: bool = True, nondet_tol: float = 0.0,
-              check_undefined_grad: bool = True, check_grad_dtypes: bool = False,
-              check_batched_grad: bool = False, check_batched_forward_grad: bool = False,
-              check_forward_ad: bool = False, check_backward_ad: bool = True,
-              fast_mode: bool = False, masked: bool | None = None) -> bool:
+def gradcheck(
+    func: Callable,
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
+    fast_mode: bool = False,
+    masked: bool | None = None,
+) -> bool:
     """Whether the gradients of `func` agree with central differences of width `eps`.
 
     Inputs that require grad should be float64. Raises GradcheckError that says which derivative
@@ -104,9 +119,18 @@ def gradcheck(func: Callable, inputs: Any, *, eps: float = 1e-6, atol: float = 1
     return True
 
 
-def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6,
-                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
-                  gen_non_contig_grad_outputs: bool = False, **_: Any) -> bool:
+def gradgradcheck(
+    func: Callable,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    gen_non_contig_grad_outputs: bool = False,
+    **_: Any,
+) -> bool:
     """`gradcheck` of the gradients of `func`, as functions of its inputs and cotangents."""
     args = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
     outs = [o for o in _outputs(func, args) if o.requires_grad]
@@ -133,8 +157,14 @@ def gradgradcheck(func: Callable, inputs: Any, grad_outputs: Any = None, *, eps:
             ]
             return gradients(*own)
 
-    return gradcheck(with_history, [*args, *cotangents], eps=eps, atol=atol, rtol=rtol,
-                     raise_exception=raise_exception)
+    return gradcheck(
+        with_history,
+        [*args, *cotangents],
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+    )
 
 
 def _random_like(t: Tensor, rng: np.random.Generator) -> Tensor:

@@ -164,5 +164,5 @@ class OpNode(Node):
         return self.op.rules.backward(self, grads, needs)
 
     def release(self) -> None:
-        if self.saved:
-            self.saved = Freed
+        if self.saved and any(v.__class__ in (tuple, list) for v in self.saved.values()):
+            self.saved = Freed  # shapes alone may be used again

@@ -13,6 +13,7 @@ from ..tensor import Tensor
 from .elementwise import Elementwise, as_operand, binary_call, into, resize_out, unary_call
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
+FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`
 
 
 def attach(name: str, f: Callable, *aliases: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from .api import PUBLIC, attach, binary
-from .elementwise import Elementwise, as_operand, into, loop
+from .elementwise import Elementwise, as_operand, check_overlap, into, loop, zero
 
 Number = bool | int | float | complex
 
@@ -97,31 +97,39 @@ _div = binary(
     "div",
     np.true_divide,
     result="float",
+    domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g, y: g / conj(y), lambda g, x, y: -g * conj(x / y / y)),
 )
 _floor_div = binary(
-    "floor_divide", _floor_divide, deny=("complex",), vjp=(lambda g: g * 0, lambda g: g * 0)
+    "floor_divide",
+    _floor_divide,
+    deny=("complex",),
+    domain=((-2.0, 2.0), (0.5, 2.0)),
+    vjp=(zero, zero),
 )
 _trunc_div = Elementwise(
     "trunc_divide",
     ("x", "y"),
     _trunc_divide,
     deny=("complex",),
-    vjp=(lambda g: g * 0, lambda g: g * 0),
+    domain=((-2.0, 2.0), (0.5, 2.0)),
+    vjp=(zero, zero),
 )
 remainder = binary(
     "remainder",
     _modulo("remainder", np.remainder),
     deny=("complex", "bool"),
+    domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g: g, lambda g, x, y: -g * _floor_div(x, y)),
 )
 fmod = binary(
     "fmod",
     _modulo("fmod", np.fmod),
     deny=("complex", "bool"),
+    domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g: g, lambda g, x, y: -g * _trunc_div(x, y)),
 )
-pow = binary("pow", _pow, vjp=(_pow_base, _pow_exponent))
+pow = binary("pow", _pow, domain=((0.2, 3.0), (-2.0, 2.0)), vjp=(_pow_base, _pow_exponent))
 maximum = binary(
     "maximum",
     np.maximum,
@@ -162,12 +170,14 @@ atan2 = binary(
     "arctan2",
     result="float",
     deny=("complex",),
+    domain=(0.3, 2.0),
     vjp=(lambda g, x, y: g * (y / (x * x + y * y)), lambda g, x, y: g * (-x / (x * x + y * y))),
 )
 hypot = binary(
     "hypot",
     np.hypot,
     deny=("complex", "bool", "integral"),
+    domain=(0.3, 2.0),
     vjp=(lambda g, x, out: g * (x / out), lambda g, y, out: g * (y / out)),
 )
 copysign = binary(
@@ -175,7 +185,7 @@ copysign = binary(
     np.copysign,
     result="float",
     deny=("complex",),
-    vjp=(lambda g, x, out: where(x == 0, 0, g * (out / x)), lambda g: g * 0),
+    vjp=(lambda g, x, out: where(x == 0, 0, g * (out / x)), zero),
 )
 logaddexp = binary(
     "logaddexp",
@@ -217,11 +227,19 @@ def _where(c: Any, x: Any, y: Any) -> Any:
     return np.where(c, x, y)
 
 
+def _where_samples(s: Any) -> Any:
+    for shape in ((3, 4), (), (0,), (2, 3, 5)):
+        yield s(s.bools(shape), shape, shape)
+    yield s(s.bools((3, 1)), (4,), ())
+    yield s(s.bools((4,)), (3, 4), 0.5)
+
+
 where_op = Elementwise(
     "where",
     ("condition", "x", "y"),
     _where,
     promote=slice(1, None),
+    samples=_where_samples,
     vjp=(
         None,
         lambda g, condition: where_op(condition, g, 0),
@@ -256,6 +274,7 @@ addcdiv_op = Elementwise(
     ("x", "a", "b", "value"),
     loop(lambda x, a, b, v: x + v * a / b),
     deny=("bool", "integral"),
+    domain=((-2.0, 2.0), (-2.0, 2.0), (0.5, 2.0), (-2.0, 2.0)),
     vjp=(
         lambda g: g,
         lambda g, b, value: g * conj(value / b),
@@ -340,6 +359,8 @@ def _with_alpha(f: Callable, doc: str) -> Callable:
         return into(op, out, as_operand(op.name, input), _scaled(other, alpha))
 
     def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
+        if alpha != 1 and isinstance(other, Tensor):
+            check_overlap(f"{op.name}_", self, other)
         return op.inplace(self, _scaled(other, alpha))
 
     function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]

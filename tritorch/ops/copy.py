@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..device import device as Device
+from ..device import CPU, device as Device
 from ..dtypes import DType
 from ..op import Op, copy_data, primitive
 from ..runtime import host
 from ..tensor import Tensor
 from .api import PUBLIC, attach, public
-from .elementwise import Elementwise, check_overlap, dense
+from .elementwise import Elementwise, check_overlap, dense, loop, zero
 from .view import expand
 
 contiguous_format, preserve_format = "contiguous", "preserve"
@@ -54,7 +54,17 @@ class _Copy(Op):
         return out
 
 
-@primitive(kind=_Copy, meta=_copy_meta, exact=True, vjp=lambda g: g)
+@primitive(
+    kind=_Copy,
+    meta=_copy_meta,
+    exact=True,
+    vjp=lambda g: g,
+    samples=lambda s: [
+        s((2, 3), order=None, dtype=dtypes.float64),
+        s((2, 3), order=(1, 0), dtype=dtypes.float64),
+        s((0,), order=None, dtype=dtypes.float64),
+    ],
+)
 def clone(x: Any, *, order: Any, dtype: DType) -> Any:
     shape = x.shape if order is None else tuple(x.shape[d] for d in order)
     out = host.empty(shape, dtype.np)
@@ -125,7 +135,13 @@ class _Move(Op):
         return moved
 
 
-move_op = _Move("to_device", ("x",), meta=_move_meta, vjp=lambda g, source: g.to(source))
+move_op = _Move(
+    "to_device",
+    ("x",),
+    meta=_move_meta,
+    vjp=lambda g, source: g.to(source),
+    samples=lambda s: [s((2, 3), device=CPU, source=CPU)],
+)
 
 
 def _target(args: tuple, kwargs: dict) -> tuple[Device | None, DType | None]:
@@ -213,11 +229,23 @@ def cuda(
 # -- writing ------------------------------------------------------------------------------------
 
 
-class _CopyInto(Elementwise):
-    """`x.copy_(src)` as an operator whose result does not depend on `x`."""
+class _Overwrite(Elementwise):
+    """An operator whose result has the first input's shape and dtype, and none of its values."""
 
     def spec(self, *inputs: Any, **params: Any) -> tuple:
         return tuple(inputs[0]._data.shape), inputs[0].dtype
+
+    def types(self, inputs: Any) -> tuple[DType, DType]:
+        return inputs[0].dtype, inputs[0].dtype
+
+
+@loop
+def _second(x: Any, y: Any) -> Any:
+    return np.broadcast_to(y, x.shape).copy()
+
+
+class _CopyInto(_Overwrite):
+    """`x.copy_(src)`."""
 
     def write(self, x: Tensor, inputs: Any, params: dict) -> None:
         source = inputs[1]
@@ -233,15 +261,19 @@ def _real_for(source: Tensor, dtype: DType) -> Tensor:
     return source
 
 
-copy_into = _CopyInto("copy", ("x", "source"), lambda x, y: y, vjp=(lambda g: g * 0, lambda g: g))
+copy_into = _CopyInto(
+    "copy",
+    ("x", "source"),
+    _second,
+    vjp=(zero, lambda g: g),
+    samples=lambda s: [s((2, 3), (3,)), s((2, 3), (2, 3))],
+)
 
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite the elements with those of `src`, broadcast and cast."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
-    if self is src:
-        return self
     try:
         wide = src if src._data.shape == self._data.shape else expand(src, self._data.shape)
     except RuntimeError:
@@ -255,11 +287,8 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 attach("copy_", copy_)
 
 
-class _Fill(Elementwise):
+class _Fill(_Overwrite):
     """`x.fill_(value)`: the value is a number or a tensor without dimensions."""
-
-    def spec(self, *inputs: Any, **params: Any) -> tuple:
-        return tuple(inputs[0]._data.shape), inputs[0].dtype
 
     def write(self, x: Tensor, inputs: Any, params: dict) -> None:
         value = inputs[1]
@@ -277,7 +306,13 @@ class _Fill(Elementwise):
             accelerator.fill(x._data, value)
 
 
-fill_op = _Fill("fill", ("x", "value"), lambda x, y: y, vjp=(lambda g: g * 0, lambda g: g.sum()))
+fill_op = _Fill(
+    "fill",
+    ("x", "value"),
+    _second,
+    vjp=(zero, lambda g: g.sum()),
+    samples=lambda s: [s((2, 3), 1.5)],
+)
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:

@@ -10,8 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import state
-from ..device import CPU, get_default_device
-from ..device import device as Device
+from ..device import CPU, device as Device, get_default_device
 from ..dtypes import DType
 from ..runtime import host
 from ..tensor import Tensor, from_data, new, wrap

@@ -8,7 +8,7 @@ the operator's name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,15 @@ def _float(d: DType) -> DType:
     return d if d.category > 1 else dtypes.get_default_dtype()
 
 
+SHAPES = ((3, 4), (), (1,), (0,), (2, 0, 3), (7,), (2, 3, 5), (1, 1), (131,))
+BROADCASTS = (
+    ((3, 4), (4,)),
+    ((3, 1), (1, 4)),
+    ((2, 3), ()),
+    ((), (3,)),
+    ((0, 3), (1, 3)),
+    ((5, 1, 2), (3, 1)),
+)
 RESULTS: dict[str, Callable[[DType], tuple[DType, DType]]] = {
     "same": lambda d: (d, d),
     "float": lambda d: (_float(d), _float(d)),
@@ -67,7 +76,8 @@ RESULTS: dict[str, Callable[[DType], tuple[DType, DType]]] = {
 class Elementwise(Op):
     """`loop(*arrays, out=None)`; `result` says which dtype it computes in and which it gives.
 
-    `deny` names dtypes or categories that are refused; `promote` the inputs that promote.
+    `deny` names dtypes or categories that are refused; `promote` the inputs that promote; `domain`
+    is the interval of its samples, or one for each input.
     """
 
     def __init__(
@@ -79,14 +89,31 @@ class Elementwise(Op):
         result: str = "same",
         deny: Sequence[str] = (),
         promote: slice = slice(None),
+        domain: tuple = (-2.0, 2.0),
         **fields: Any,
     ) -> None:
+        fields.setdefault("samples", self._samples)
         super().__init__(name, inputs, meta=self.spec, triton="elementwise.apply", **fields)
+        self.domain = domain
         self.loop, self.promote, self.deny = loop, promote, tuple(deny)
         self.single_pass = isinstance(loop, np.ufunc)
         self._types: dict[DType, tuple[DType, DType]] = {}
         self._rule = RESULTS[result]
         self.saves = self.rules is not None and any(self.rules.names)
+
+    def _samples(self, s: Any) -> Iterator:
+        """The domain over shapes that are empty, single, prime, broadcast."""
+        n = len(self.inputs)
+        if "floating" in self.deny:
+            for shape in SHAPES:
+                yield s(*(s.ints(8, shape, low=1) for _ in range(n)))
+            return
+        domains = self.domain if isinstance(self.domain[0], tuple) else (self.domain,) * n
+        cases = [(shape,) * n for shape in SHAPES]
+        if n > 1:
+            cases += [(a, *(b,) * (n - 1)) for a, b in BROADCASTS]
+        for shapes in cases:
+            yield s(*(s.reals(x, *d) for x, d in zip(shapes, domains, strict=True)))
 
     # -- types and shapes -----------------------------------------------------------------------
 
@@ -126,6 +153,11 @@ class Elementwise(Op):
 
     def evaluate(self, inputs: Sequence, out: Any = None) -> tuple[Any, DType]:
         """The result, in `out` where given, and its dtype."""
+        for x in inputs:
+            if not isinstance(x, Tensor | SCALARS):
+                raise TypeError(
+                    f"{self.name}: expected a Tensor or a number, got {type(x).__name__}"
+                )
         compute, dtype = self.types(inputs)
         datas = [x._data if isinstance(x, Tensor) else x for x in inputs]
         if any(not isinstance(d, np.ndarray | SCALARS) for d in datas):
@@ -194,7 +226,28 @@ class Elementwise(Op):
 
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         self.check_result(f"{self.name}_", x, inputs)
-        self.evaluate(inputs, x._data)
+        data = x._data
+        if data.__class__ is np.ndarray and not data.flags.c_contiguous and not injective(data):
+            self._write_in_turn(x, inputs)
+        else:
+            self.evaluate(inputs, data)
+
+    def _write_in_turn(self, x: Tensor, inputs: Sequence) -> None:
+        """Where elements of `x` share memory, each is computed from what the one before it left."""
+        data = x._data
+        order = sorted(range(data.ndim), key=lambda d: (-data.strides[d], d))
+        wide = [
+            np.broadcast_to(y._data, data.shape).transpose(order) if isinstance(y, Tensor) else y
+            for y in inputs
+        ]
+        target = data.transpose(order)
+        loops = next(i for i in range(data.ndim + 1) if injective(target[(0,) * i + (...,)]))
+        for at in np.ndindex(target.shape[:loops]):
+            parts = [
+                wrap(y[(*at, ...)], z.dtype) if isinstance(z, Tensor) else y
+                for y, z in zip(wide, inputs, strict=True)
+            ]
+            self.evaluate(parts, target[(*at, ...)])
 
     def check_result(self, name: str, x: Tensor, inputs: Sequence) -> None:
         """That a result may be written into `x`: its shape, its dtype, no partial overlap."""
@@ -233,6 +286,16 @@ def check_overlap(name: str, x: Tensor, y: Tensor) -> None:
         )
 
 
+def injective(a: np.ndarray) -> bool:
+    """Whether no two elements can share memory: each stride passes over all smaller ones."""
+    reach = 0
+    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
+        if stride <= reach:
+            return False
+        reach += stride * (n - 1)
+    return True
+
+
 def dense(a: Any) -> bool:
     """Whether the elements fill their memory without gaps or overlaps, in any order of dims."""
     expected = a.itemsize if a.__class__ is np.ndarray else 1
@@ -253,6 +316,11 @@ def _number(value: Any, dtype: np.dtype) -> np.ndarray:
     elif dtype.kind in "iu" and isinstance(value, float) and not math.isfinite(value):
         value = 0
     return np.asarray(value).astype(dtype)
+
+
+def zero(g: Tensor) -> Tensor:
+    """The gradient of what does not change with its input: it has no history of its own."""
+    return g.detach().new_zeros(g.shape)  # type: ignore[attr-defined]
 
 
 def loop(f: Callable) -> Callable:

@@ -79,6 +79,19 @@ def unreduced(g: Tensor, shape: Sequence[int], dims: tuple[int, ...], keepdim: b
     return g.expand(tuple(shape))  # type: ignore[attr-defined]
 
 
+def _samples(s: Any) -> list:
+    """Every reduction's: one dimension, several, all, kept or not, a single element."""
+    return [
+        s((3, 4), dims=(0,), keepdim=False),
+        s((3, 4), dims=(1,), keepdim=True),
+        s((2, 3, 4), dims=(0, 2), keepdim=False),
+        s((2, 3), dims=(0, 1), keepdim=False),
+        s((), dims=(), keepdim=False),
+        s((131, 5), dims=(0,), keepdim=False),
+        s((2, 1, 3), dims=(1,), keepdim=False),
+    ]
+
+
 def _integral_to_int64(d: DType) -> DType:
     return dtypes.int64 if d.category < 2 else d
 
@@ -98,6 +111,7 @@ def _sum_rows(x: np.ndarray, dims: tuple[int, ...], keepdim: bool) -> np.ndarray
     name="sum",
     meta=_meta(_integral_to_int64, "sum"),
     triton="reduce.sum",
+    samples=_samples,
     vjp=lambda g, x_shape, dims, keepdim: unreduced(g, x_shape, dims, keepdim),
 )
 def sum_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
@@ -112,6 +126,7 @@ def _count(shape: Sequence[int], dims: tuple[int, ...]) -> int:
     name="mean",
     meta=_meta(lambda d: d, "mean"),
     triton="reduce.mean",
+    samples=_samples,
     vjp=lambda g, x_shape, dims, keepdim: unreduced(
         g / max(_count(x_shape, dims), 1), x_shape, dims, keepdim
     ),

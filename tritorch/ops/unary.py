@@ -10,7 +10,7 @@ import numpy as np
 from ..tensor import Tensor
 from .api import unary
 from .arithmetic import conj, where
-from .elementwise import loop
+from .elementwise import loop, zero
 
 
 def _special(name: str) -> Any:
@@ -23,10 +23,6 @@ def _special(name: str) -> Any:
 
     run.__name__ = name
     return run
-
-
-def _zero(g: Tensor) -> Tensor:
-    return g * 0
 
 
 @loop
@@ -54,7 +50,7 @@ def _logical_not(x: Any) -> Any:
 
 def _sgn_vjp(g: Tensor, x: Tensor, out: Tensor) -> Any:
     if not x.dtype.is_complex:
-        return g * 0
+        return zero(g)
     size = x.abs()
     tangent = (g - out * (g.conj() * out).real) / size  # type: ignore[attr-defined]
     return where(size == 0, 0, tangent)
@@ -65,29 +61,59 @@ _BOOL, _COMPLEX, _NOT_FLOAT = ("bool",), ("complex",), ("bool", "integral")
 
 neg = unary("neg", np.negative, "negative", "__neg__", deny=_BOOL, vjp=lambda g: -g)
 abs = unary("abs", np.absolute, "absolute", "__abs__", result="real", vjp=lambda g, x: g * x.sgn())
-sign = unary("sign", np.sign, deny=_COMPLEX, vjp=_zero)
+sign = unary("sign", np.sign, deny=_COMPLEX, vjp=zero)
 sgn = unary("sgn", _sgn, vjp=_sgn_vjp)
 square = unary("square", np.square, vjp=lambda g, x: g * (2 * conj(x)))
-sqrt = unary("sqrt", np.sqrt, result="float", vjp=lambda g, out: g / (2 * conj(out)))
-rsqrt = unary("rsqrt", _rsqrt, result="float", vjp=lambda g, out: -0.5 * g * conj(out**3))
+sqrt = unary(
+    "sqrt", np.sqrt, result="float", domain=(0.1, 4.0), vjp=lambda g, out: g / (2 * conj(out))
+)
+rsqrt = unary(
+    "rsqrt", _rsqrt, result="float", domain=(0.1, 4.0), vjp=lambda g, out: -0.5 * g * conj(out**3)
+)
 reciprocal = unary(
-    "reciprocal", np.reciprocal, result="float", vjp=lambda g, out: -g * conj(out * out)
+    "reciprocal",
+    np.reciprocal,
+    result="float",
+    domain=(0.3, 3.0),
+    vjp=lambda g, out: -g * conj(out * out),
 )
 exp = unary("exp", np.exp, result="float", vjp=lambda g, out: g * conj(out))
 exp2 = unary("exp2", np.exp2, result="float", vjp=lambda g, out: g * conj(out * math.log(2)))
 expm1 = unary("expm1", np.expm1, result="float", vjp=lambda g, out: g * conj(out + 1))
-log = unary("log", np.log, result="float", vjp=lambda g, x: g / conj(x))
-log2 = unary("log2", np.log2, result="float", vjp=lambda g, x: g / conj(x * math.log(2)))
-log10 = unary("log10", np.log10, result="float", vjp=lambda g, x: g / conj(x * math.log(10)))
-log1p = unary("log1p", np.log1p, result="float", vjp=lambda g, x: g / conj(x + 1))
+log = unary("log", np.log, result="float", domain=(0.1, 4.0), vjp=lambda g, x: g / conj(x))
+log2 = unary(
+    "log2", np.log2, result="float", domain=(0.1, 4.0), vjp=lambda g, x: g / conj(x * math.log(2))
+)
+log10 = unary(
+    "log10",
+    np.log10,
+    result="float",
+    domain=(0.1, 4.0),
+    vjp=lambda g, x: g / conj(x * math.log(10)),
+)
+log1p = unary(
+    "log1p", np.log1p, result="float", domain=(-0.9, 4.0), vjp=lambda g, x: g / conj(x + 1)
+)
 sin = unary("sin", np.sin, result="float", vjp=lambda g, x: g * conj(x.cos()))
 cos = unary("cos", np.cos, result="float", vjp=lambda g, x: -g * conj(x.sin()))
-tan = unary("tan", np.tan, result="float", vjp=lambda g, out: g * conj(1 + out * out))
+tan = unary(
+    "tan", np.tan, result="float", domain=(-1.2, 1.2), vjp=lambda g, out: g * conj(1 + out * out)
+)
 asin = unary(
-    "asin", np.arcsin, "arcsin", result="float", vjp=lambda g, x: g * conj((1 - x * x).rsqrt())
+    "asin",
+    np.arcsin,
+    "arcsin",
+    result="float",
+    domain=(-0.9, 0.9),
+    vjp=lambda g, x: g * conj((1 - x * x).rsqrt()),
 )
 acos = unary(
-    "acos", np.arccos, "arccos", result="float", vjp=lambda g, x: -g * conj((1 - x * x).rsqrt())
+    "acos",
+    np.arccos,
+    "arccos",
+    result="float",
+    domain=(-0.9, 0.9),
+    vjp=lambda g, x: -g * conj((1 - x * x).rsqrt()),
 )
 atan = unary("atan", np.arctan, "arctan", result="float", vjp=lambda g, x: g / conj(1 + x * x))
 sinh = unary("sinh", np.sinh, result="float", vjp=lambda g, x: g * conj(x.cosh()))
@@ -101,9 +127,17 @@ acosh = unary(
     np.arccosh,
     "arccosh",
     result="float",
+    domain=(1.2, 4.0),
     vjp=lambda g, x: g * conj((x - 1).rsqrt() * (x + 1).rsqrt()),
 )
-atanh = unary("atanh", np.arctanh, "arctanh", result="float", vjp=lambda g, x: g / conj(1 - x * x))
+atanh = unary(
+    "atanh",
+    np.arctanh,
+    "arctanh",
+    result="float",
+    domain=(-0.9, 0.9),
+    vjp=lambda g, x: g / conj(1 - x * x),
+)
 sigmoid = unary("sigmoid", _sigmoid, result="float", vjp=lambda g, out: g * conj((1 - out) * out))
 erf = unary(
     "erf",
@@ -124,11 +158,12 @@ erfinv = unary(
     _special("erfinv"),
     result="float",
     deny=_COMPLEX,
+    domain=(-0.9, 0.9),
     vjp=lambda g, out: g * ((out * out).exp() / _TWO_OVER_SQRT_PI),
 )
-floor = unary("floor", np.floor, deny=("complex", "bool"), vjp=_zero)
-ceil = unary("ceil", np.ceil, deny=("complex", "bool"), vjp=_zero)
-trunc = unary("trunc", np.trunc, "fix", deny=("complex", "bool"), vjp=_zero)
+floor = unary("floor", np.floor, deny=("complex", "bool"), vjp=zero)
+ceil = unary("ceil", np.ceil, deny=("complex", "bool"), vjp=zero)
+trunc = unary("trunc", np.trunc, "fix", deny=("complex", "bool"), vjp=zero)
 frac = unary(
     "frac", loop(lambda x: x - np.trunc(x)), deny=(*_NOT_FLOAT, "complex"), vjp=lambda g: g
 )

@@ -172,15 +172,19 @@ def _nvidia_facts(compiled: Any) -> dict[str, Any]:
         usage = _cuobjdump("-res-usage", str(cubin))
         sass = _cuobjdump("-sass", str(cubin))
     used = {key: int(n) for key, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    return {"registers": used["REG"], "stack": used["STACK"] + used["LOCAL"], "spilled": 0,
-            **sass_facts(sass)}
+    return {
+        "registers": used["REG"],
+        "stack": used["STACK"] + used["LOCAL"],
+        "spilled": 0,
+        **sass_facts(sass),
+    }
 
 
 def _cuobjdump(*args: str) -> str:
     import triton
 
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    tool = os.environ.get("TRITON_CUOBJDUMP_PATH", str(tool))
+    shipped = Path(triton.__file__ or "").parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    tool = os.environ.get("TRITON_CUOBJDUMP_PATH", str(shipped))
     return subprocess.run([tool, *args], capture_output=True, text=True, check=True).stdout
 
 
@@ -197,8 +201,12 @@ def sass_facts(sass: str) -> dict[str, Any]:
             widths[family[:3]][_width(suffixes)] += 1
         elif family.startswith(("UTMA", "UBLK")):
             bulk += 1
-    return {"dots": dict(dots), "loads": dict(widths["LDG"]), "stores": dict(widths["STG"]),
-            "bulk": bulk}
+    return {
+        "dots": dict(dots),
+        "loads": dict(widths["LDG"]),
+        "stores": dict(widths["STG"]),
+        "bulk": bulk,
+    }
 
 
 def _width(suffixes: Sequence[str]) -> int:
@@ -210,8 +218,16 @@ def _width(suffixes: Sequence[str]) -> int:
     return 32
 
 
-_AMD_WIDTHS = {"dwordx4": 128, "dwordx3": 96, "dwordx2": 64, "dword": 32, "b128": 128, "b96": 96,
-               "b64": 64, "b32": 32}
+_AMD_WIDTHS = {
+    "dwordx4": 128,
+    "dwordx3": 96,
+    "dwordx2": 64,
+    "dword": 32,
+    "b128": 128,
+    "b96": 96,
+    "b64": 64,
+    "b32": 32,
+}
 
 
 def _amd_facts(compiled: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..dtypes import DType
@@ -15,6 +16,11 @@ from ..dtypes import DType
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """The strides, in elements, of a dense row-major array: `(3, 1)` for shape `(2, 3)`."""
+    return _dense(tuple(shape))
+
+
+@lru_cache(maxsize=4096)
+def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:
     strides, step = [0] * len(shape), 1
     for i in range(len(shape) - 1, -1, -1):
         strides[i] = step
@@ -66,6 +72,10 @@ class Array:
     def device(self) -> Any:
         return self.memory.device
 
+    def data_ptr(self) -> int:
+        """The address of element 0, by the name that Triton asks for it."""
+        return self.ptr
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of an Array without dimensions")
@@ -75,7 +85,7 @@ class Array:
         return f"Array(shape={self.shape}, strides={self.strides}, {self.dtype}, {self.device})"
 
     def is_contiguous(self) -> bool:
-        """Whether the elements lie densely in row-major order; dimensions of size 1 do not count."""
+        """Whether the elements lie densely in row-major order, dimensions of size 1 aside."""
         step = 1
         for n, stride in zip(reversed(self.shape), reversed(self.strides)):
             if n == 0:
@@ -87,7 +97,7 @@ class Array:
         return True
 
     def span(self) -> tuple[int, int]:
-        """The first and last element in memory that this touches, counted from `ptr`, plus one."""
+        """The elements in memory that this touches lie in range(low, high), counted from `ptr`."""
         if 0 in self.shape:
             return 0, 0
         low = high = 0

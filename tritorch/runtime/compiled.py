@@ -1,4 +1,4 @@
-"""Compiled kernels: a cache from what a launch looks like to a loaded kernel, and the launch itself.
+"""Compiled kernels: a cache from what a launch looks like to a loaded kernel, and the launch.
 
 Triton's own `kernel[grid](...)` takes 10 us and more of Python, and compiles C for each signature.
 Here one pass over the arguments makes the key and the parameters, and the driver does the rest.
@@ -63,7 +63,7 @@ def _selector(kept: list[int]) -> Callable[[Sequence], tuple]:
 
 
 def _scratch_pointers(compiled: Any, kept: int) -> int:
-    """How many pointers Triton appended to the parameters: scratch, which we do not use, is null."""
+    """How many pointers to scratch memory Triton appended to the parameters; ours are null."""
     m = compiled.metadata
     if getattr(m, "global_scratch_size", 0) or getattr(m, "profile_scratch_size", 0):
         raise NotImplementedError(
@@ -130,7 +130,7 @@ class Executor:
         )
 
     def _class_of(self, a: int) -> int:
-        """How Triton specialises an int: bit 0: it is 1, bit 1: a multiple of 16; then its width."""
+        """How Triton specialises an int: bit 0: it is 1; bit 1: a multiple of 16; then width."""
         width = 0 if -(1 << 31) <= a < 1 << 31 else 4 if a < 1 << 63 else 8
         known = (a == 1) | (a % 16 == 0) << 1 | width
         if len(self._ints) >= _INTS:

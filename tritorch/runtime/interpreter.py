@@ -103,62 +103,44 @@ class InterpreterRuntime(Runtime):
                 raise RuntimeError(f"kernel {kernel.__name__} wrote out of bounds of {name}, {a}")
 
 
-class Pointer:
-    """The part of a tensor and of its storage that the interpreter asks for; nothing is copied."""
-
-    __slots__ = ("_ptr", "dtype")
-
-    def __init__(self, array: Array) -> None:
-        self._ptr = array.ptr
-        self.dtype = array.dtype
-
-    def data_ptr(self) -> int:
-        return self._ptr
-
-    def untyped_storage(self) -> Pointer:
-        return self
-
-    def cpu(self) -> Pointer:
-        return self
-
-    def new_empty(self, *size: int, device: str = "cpu") -> Pointer:
-        return self
-
-    def set_(self, *source: Any) -> None:
-        pass
-
-    def copy_(self, other: Pointer) -> None:
-        pass
-
-    def storage_offset(self) -> int:
-        return 0
-
-    def size(self) -> tuple[int, ...]:
-        return ()
-
-    stride = size
-
-
 def _host_argument(a: Any) -> Any:
-    """An argument as a GPU would see it: Python floats are passed in single precision."""
-    if isinstance(a, Array):
-        return Pointer(a)
-    if isinstance(a, np.float64):
-        return float(a)
-    if isinstance(a, float):
-        with np.errstate(over="ignore"):
-            return float(np.float32(a))
-    if isinstance(a, (bool, np.bool_)):
-        return _host_bool(a)
-    return a.item() if isinstance(a, np.generic) else a
+    """An argument as the tensor that a GPU would see; floats are single precision.
 
-
-def _host_bool(value: Any) -> Any:
-    """Triton 3.6 would keep a bool in 32 bits, and then refuse it."""
+    Triton's interpreter would make these itself, by asking each argument for a good part of torch's
+    interface. Made here they point to our memory: nothing is copied.
+    """
     import triton.language as tl
     from triton.runtime.interpreter import TensorHandle
 
-    return tl.tensor(TensorHandle(np.array([value], np.bool_), tl.int1), tl.int1)
+    if a is None:
+        return None
+    if isinstance(a, Array):
+        value, name = np.array([a.ptr], np.uint64), "*" + a.dtype.triton
+    else:
+        name = "fp64" if isinstance(a, np.float64) else _scalar_type(a)
+        value = np.array([a]).astype(_SCALARS[name])
+    kind = tl.str_to_ty(name, None)
+    return tl.tensor(TensorHandle(value, kind), kind)
+
+
+_SCALARS = {
+    "i1": np.bool_,
+    "i32": np.int32,
+    "i64": np.int64,
+    "u64": np.uint64,
+    "fp32": np.float32,
+    "fp64": np.float64,
+}
+
+
+def _scalar_type(a: Any) -> str:
+    if isinstance(a, (bool, np.bool_)):
+        return "i1"
+    if isinstance(a, (int, np.integer)):
+        return "i32" if -(1 << 31) <= a < 1 << 31 else "i64" if a < 1 << 63 else "u64"
+    if isinstance(a, (float, np.floating)):
+        return "fp32"
+    raise TypeError(f"a kernel takes an Array, an int, a float, a bool or None, not {type(a)}")
 
 
 def import_interpreted() -> None:
@@ -169,4 +151,13 @@ def import_interpreted() -> None:
             "imported, and triton was imported without it"
         )
     os.environ["TRITON_INTERPRET"] = "1"
-    import triton  # noqa: F401
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def patch_tensor(tensor: Any, scope: Any) -> None:
+        """Triton 3.6 cannot use a scalar as a loop bound with NumPy 2.4 and newer."""
+        patch(tensor, scope)
+        tensor.__index__ = lambda self: int(self.handle.data.item())
+
+    interpreter._patch_lang_tensor = patch_tensor

@@ -96,7 +96,7 @@ def specialize(
             continue
         out.signature[name] = param.annotation_type or kind
         marks = [["tt.divisibility", 16]] if aligned and special else []
-        if pointer_range and kind[0] == "*" and arg.nbytes < 1 << 31:
+        if pointer_range and isinstance(arg, Array) and arg.nbytes < 1 << 31:
             marks.append(["tt.pointer_range", 32])
         if marks:
             out.attributes[(i,)] = marks

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..dtypes import DType
 from .array import Array
-from .memory import Runtime, Target, runtime
+from .memory import OutOfMemoryError, Runtime, Target, runtime
 
 _operator: ContextVar[str] = ContextVar("operator", default="")
 
@@ -107,10 +107,6 @@ class Launch:
 
 class LaunchError(RuntimeError):
     """A kernel could not be compiled or launched; the message names the operator and the kernel."""
-
-
-class OutOfMemoryError(RuntimeError):
-    """The device has no memory left for an allocation."""
 
 
 def _named(error: Exception, kernel: Any, grid: tuple) -> Exception:

@@ -46,6 +46,10 @@ class Target:
         return 64 if self.backend == "hip" else 32
 
 
+class OutOfMemoryError(RuntimeError):
+    """The device has no memory left for an allocation."""
+
+
 class Memory:
     """Memory of a device: `nbytes` from the address `ptr` on. It is freed with the last view."""
 

@@ -1,10 +1,10 @@
 """Random numbers from a counter: Philox 4x64-10, the bits that NumPy's `Philox` gives.
 
-A stream is (seed, offset). Block `b` of a stream is Philox of the counter `offset + b + 1` under the
-key `seed`: four 64-bit words. A value depends on the seed, the offset and its position only: neither
-on the size of its array nor on the number of threads, and the kernels of `kernels/random.py` make the
-same bits on a device. Numbers of up to 32 bits take half a word each, the low half first; wider ones
-take a word.
+A stream is (seed, offset). Block `b` of a stream is Philox of the counter `offset + b + 1` under
+the key `seed`: four 64-bit words. A value depends on the seed, the offset and its position only,
+neither on the size of its array nor on the number of threads, and the kernels of
+`kernels/random.py` make the same bits on a device. Numbers of up to 32 bits take half a word each,
+the low half first; wider ones take a word.
 
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
@@ -77,8 +77,9 @@ def normal(
     mean: float = 0.0,
     std: float = 1.0,
 ) -> np.ndarray:
-    """Normal numbers by Box and Muller's method: a pair from the two halves of a word (float64: from
-    two words), `sqrt(-2 log u) * (cos a, sin a)`.
+    """Normal numbers by Box and Muller's method, `sqrt(-2 log u) * (cos a, sin a)`.
+
+    A pair comes from the two halves of a word, in float64 from two words.
 
     Source: Box and Muller, "A note on the generation of random normal deviates", 1958.
     """
@@ -122,9 +123,7 @@ def integers(
     return out
 
 
-def bernoulli(
-    seed: int, offset: int, shape: tuple[int, ...], p: float | np.ndarray
-) -> np.ndarray:
+def bernoulli(seed: int, offset: int, shape: tuple[int, ...], p: float | np.ndarray) -> np.ndarray:
     """A mask that is True where the float32 uniform number of the position is less than `p`."""
     out = host.empty(shape, np.dtype(np.bool_))
     if isinstance(p, np.ndarray) and p.ndim:

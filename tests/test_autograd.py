@@ -1,0 +1,393 @@
+"""The tape: modes, engine, hooks, custom functions, versions, and what must be refused."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import tritorch as torch
+from tritorch.autograd import Function, grad, gradcheck, gradgradcheck
+
+
+def leaf(*values: float) -> torch.Tensor:
+    return torch.tensor(list(values), dtype=torch.float64, requires_grad=True)
+
+
+def test_gradients_accumulate_in_place() -> None:
+    x = leaf(1, 2)
+    (x * x).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert x.grad is first
+    assert x.grad.tolist() == [5, 7]
+
+
+def test_first_gradients_of_two_leaves_do_not_share_memory() -> None:
+    x, y = leaf(1, 2), leaf(3, 4)
+    (x + y).sum().backward()
+    x.grad.zero_()
+    assert y.grad.tolist() == [1, 1]
+
+
+def test_a_chain_of_200_000_operators_runs_backward() -> None:
+    x = leaf(1)
+    y = x
+    for _ in range(200_000):
+        y = y + 1
+    y.sum().backward()
+    assert x.grad.tolist() == [1]
+
+
+def test_a_dropped_tape_holds_no_memory() -> None:
+    x = torch.ones(4, requires_grad=True)
+
+    def run(n: int) -> None:
+        y = x
+        for _ in range(n):
+            y = (y * 1.0).exp().log()
+
+    run(1000)  # fills Python's free lists
+    gc.disable()
+    try:
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        run(33_334)  # three operators each: no cycle may keep them
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert after - before < 20_000
+
+
+def test_create_graph_gives_higher_derivatives() -> None:
+    x = leaf(2)
+    y = x**4
+    for expected in (32, 48, 48, 24):
+        (y,) = grad(y.sum(), x, create_graph=True)
+        assert y.item() == pytest.approx(expected)
+
+
+def test_second_backward_needs_retain_graph() -> None:
+    x = leaf(1, 2)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="mul: Trying to backward through the graph a second"):
+        y.backward()
+
+
+def test_unused_input() -> None:
+    x, y = leaf(1), leaf(2)
+    with pytest.raises(RuntimeError, match="appears to not have been used"):
+        grad((x * 2).sum(), [x, y])
+    assert grad((x * 2).sum(), [x, y], allow_unused=True)[1] is None
+    assert grad((x * 2).sum(), [x, y], materialize_grads=True)[1].tolist() == [0]
+
+
+def test_gradient_of_an_intermediate_stops_there() -> None:
+    x = leaf(3)
+    y = x * x
+    (g,) = grad((y * y).sum(), y)
+    assert g.item() == 18 and x.grad is None
+
+
+def test_backward_with_inputs_leaves_the_others_alone() -> None:
+    x, y = leaf(1), leaf(2)
+    (x * y).sum().backward(inputs=[x])
+    assert x.grad.item() == 2 and y.grad is None
+
+
+@pytest.mark.parametrize(
+    ("enter", "recorded"),
+    [(torch.no_grad, False), (torch.enable_grad, True), (torch.inference_mode, False)],
+)
+def test_modes(enter: type, recorded: bool) -> None:
+    x = leaf(1)
+    with enter():
+        assert (x * 2).requires_grad is recorded
+
+    @enter()
+    def decorated() -> torch.Tensor:
+        return x * 2
+
+    assert decorated().requires_grad is recorded
+    assert torch.is_grad_enabled()
+
+
+def test_set_grad_enabled_acts_at_once_and_in_a_block() -> None:
+    torch.set_grad_enabled(False)
+    assert not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    with torch.set_grad_enabled(False):
+        assert not torch.is_grad_enabled()
+    assert torch.is_grad_enabled()
+
+
+def test_no_grad_generator_does_not_leak() -> None:
+    @torch.no_grad()
+    def numbers():  # noqa: ANN202
+        yield torch.is_grad_enabled()
+        yield torch.is_grad_enabled()
+
+    steps = numbers()
+    assert next(steps) is False
+    assert torch.is_grad_enabled()
+    assert next(steps) is False
+
+
+def test_inference_tensors_are_marked() -> None:
+    with torch.inference_mode():
+        x = torch.ones(2)
+        y = x * 2
+    assert x.is_inference() and y.is_inference()
+    assert not torch.ones(2).is_inference()
+    with pytest.raises(RuntimeError, match="inference"):
+        y.requires_grad_()
+
+
+def test_detach_shares_memory_and_versions() -> None:
+    x = leaf(1, 2) * 1
+    d = x.detach()
+    d.zero_()
+    assert x.tolist() == [0, 0] and not d.requires_grad and x._version == 1
+
+
+def test_tensor_hooks_replace_gradients_in_order() -> None:
+    x = leaf(1)
+    y = x * 2
+    seen = []
+    y.register_hook(lambda g: seen.append(g.item()))
+    handle = y.register_hook(lambda g: g * 10)
+    (y * 3).sum().backward()
+    assert seen == [3] and x.grad.item() == 60
+    handle.remove()
+    x.grad = None
+    (x * 2).register_hook(lambda g: None)
+
+
+def test_leaf_and_post_accumulate_hooks() -> None:
+    x = leaf(1)
+    x.register_hook(lambda g: g * 2)
+    seen = []
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.item()))
+    (x * 3).sum().backward()
+    assert x.grad.item() == 6 and seen == [6]
+
+
+def test_retain_grad_keeps_the_gradient_of_an_intermediate() -> None:
+    x = leaf(2)
+    y = x * x
+    y.retain_grad()
+    (y * 3).sum().backward()
+    assert y.grad.item() == 3
+
+
+def test_node_hooks() -> None:
+    x = leaf(2)
+    y = x * 5
+    seen = []
+    y.grad_fn.register_hook(
+        lambda inputs, outputs: seen.append((inputs[0].item(), outputs[0].item()))
+    )
+    y.sum().backward()
+    assert seen == [(5, 1)]
+
+
+# -- functions of the user's own ----------------------------------------------------------------
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x, scale):  # noqa: ANN001, ANN205
+        ctx.save_for_backward(x)
+        ctx.scale = scale
+        return x**3 * scale
+
+    @staticmethod
+    def backward(ctx, g):  # noqa: ANN001, ANN205
+        (x,) = ctx.saved_tensors
+        assert ctx.needs_input_grad == (True, False)
+        return g * 3 * x * x * ctx.scale, None
+
+
+def test_function() -> None:
+    x = leaf(0.5, 1.5)
+    assert gradcheck(lambda t: Cube.apply(t, 2.0), (x,))
+    assert gradgradcheck(lambda t: Cube.apply(t, 2.0), (x,))
+    assert Cube.apply(x, 1.0).grad_fn.name == "CubeBackward"
+
+
+def test_function_with_setup_context_and_two_results() -> None:
+    class Both(Function):
+        @staticmethod
+        def forward(x):  # noqa: ANN001, ANN205
+            return x * 2, x * 3
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+            ctx.shape = inputs[0].shape
+
+        @staticmethod
+        def backward(ctx, a, b):  # noqa: ANN001, ANN205
+            return a * 2 + b * 3
+
+    x = leaf(1)
+    both = Both.apply(x)
+    both[0].sum().backward()  # the other gradient arrives as zeros
+    assert x.grad.item() == 2
+
+
+def test_function_must_return_a_gradient_an_argument() -> None:
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x, y):  # noqa: ANN001, ANN205
+            return x + y
+
+        @staticmethod
+        def backward(ctx, g):  # noqa: ANN001, ANN205
+            return g
+
+    with pytest.raises(RuntimeError, match="incorrect number of gradients"):
+        Wrong.apply(leaf(1), leaf(2)).sum().backward()
+
+
+def test_function_checks_saved_tensors() -> None:
+    x = leaf(1) * 1
+    y = Cube.apply(x, 1.0)
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="Cube: one of the variables needed"):
+        y.sum().backward()
+
+
+# -- in place -----------------------------------------------------------------------------------
+
+
+def test_error_after_a_change_in_place_names_operator_file_and_line() -> None:
+    x = leaf(1, 2) * 1
+    y = x.sin()
+    line = inspect.currentframe().f_lineno + 1
+    x.mul_(2)
+    with pytest.raises(RuntimeError) as raised:
+        y.sum().backward()
+    message = str(raised.value)
+    assert message.startswith("sin:") and "mul_ changed it" in message
+    assert f'File "{__file__}", line {line}' in message
+
+
+def test_in_place_on_slices_of_views() -> None:
+    x = leaf(1, 2, 3, 4)
+    y = x * 1
+    y.view(2, 2)[0].mul_(10)
+    y[1:3] += 5
+    y[0] = 7.0
+    assert y.tolist() == [7, 25, 8, 4]
+    (y * torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)).sum().backward()
+    assert x.grad.tolist() == [0, 20, 3, 4]
+
+
+def test_a_view_taken_before_sees_the_change_and_its_history() -> None:
+    x = leaf(1, 2)
+    y = x * 1
+    first = y[0]
+    y.mul_(3)
+    assert first.grad_fn is not None and first.item() == 3
+    first.backward()
+    assert x.grad.tolist() == [3, 0]
+
+
+def test_writing_a_recorded_value_into_a_plain_tensor() -> None:
+    x = leaf(2)
+    y = torch.zeros(3, dtype=torch.float64)
+    y[1] = x[0] * 5
+    assert y.requires_grad
+    (y * y).sum().backward()
+    assert x.grad.item() == 100
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.add_(1), "leaf Variable that requires grad"),
+        (lambda x: x.view(-1).add_(1), "view of a leaf Variable"),
+        (lambda x: x.__setitem__(0, 1.0), "view of a leaf Variable"),
+        (lambda x: (x * 1).unbind(0)[0].add_(1), "returns multiple views"),
+        (lambda x: (x * 1).unsqueeze(0).expand(2, 2).add_(1), "single memory location"),
+        (lambda x: (x * 1)[1:].add_(torch.ones(3)), "doesn't match the broadcast shape"),
+        (lambda x: torch.ones(2, dtype=torch.int64).add_(x), "can't be cast"),
+    ],
+)
+def test_refused_in_place(change: object, message: str) -> None:
+    x = leaf(1, 2)
+    with pytest.raises(RuntimeError, match=message):
+        change(x)  # type: ignore[operator]
+    assert x.tolist() == [1, 2]
+
+
+def test_a_view_of_no_grad_may_not_be_changed_outside() -> None:
+    x = leaf(1, 2) * 1
+    with torch.no_grad():
+        v = x[0]
+    with pytest.raises(RuntimeError, match="no_grad mode"):
+        v.add_(1)
+
+
+def test_overlapping_reads_and_writes_are_refused() -> None:
+    x = torch.zeros(4)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        x[1:].add_(x[:-1])
+
+
+def test_in_place_and_views_allocate_no_second_tensor() -> None:
+    x = torch.ones(1 << 20)
+    y = torch.ones(1 << 20)
+    tracemalloc.start()
+    x.add_(y).mul_(2.0).sub_(1.0).exp_()
+    x[::2].neg_()
+    torch.add(x, y, out=x)
+    _ = x.view(1024, 1024).t()[3:5]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200_000
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: torch.ones(2).sum().backward(), RuntimeError, "does not require grad"),
+        (lambda: leaf(1, 2).exp().backward(), RuntimeError, "only for scalar outputs"),
+        (lambda: torch.ones(2, dtype=torch.int64).requires_grad_(), RuntimeError, "floating point"),
+        (lambda: (leaf(1) * 2).requires_grad_(False), RuntimeError, "leaf variables"),
+        (lambda: leaf(1).numpy(), RuntimeError, "requires grad"),
+        (lambda: (leaf(1) * 2)[0:1].detach_(), RuntimeError, "detach views"),
+        (lambda: leaf(1, 2).exp().backward(torch.ones(3)), RuntimeError, "Mismatch in shape"),
+        (lambda: setattr(leaf(1), "grad", torch.ones(2)), RuntimeError, "assigned grad"),
+    ],
+)
+def test_refused(call: object, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()  # type: ignore[operator]
+
+
+def test_gradcheck_finds_a_wrong_derivative() -> None:
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):  # noqa: ANN001, ANN205
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):  # noqa: ANN001, ANN205
+            return g * 3
+
+    with pytest.raises(torch.autograd.GradcheckError, match="Jacobian mismatch"):
+        gradcheck(Wrong.apply, (leaf(1, 2),))
+
+
+def test_complex_gradients_follow_pytorch() -> None:
+    z = torch.tensor([1 + 2j, -0.5 + 1j], dtype=torch.complex128, requires_grad=True)
+    assert gradcheck(lambda z: z * z * (1 + 1j), (z,))
+    (z * z.conj()).real.sum().backward()
+    assert np.allclose(z.grad.numpy(), 2 * z.detach().numpy())

@@ -1,0 +1,273 @@
+"""Hooks of modules: their registration, and the tape's nodes that call those for gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..autograd.mode import state
+from ..autograd.node import Node, RemovableHandle
+from ..tensor import Tensor
+
+
+class HookHandle(RemovableHandle):
+    """Removes a hook, and what is noted about it."""
+
+    def __init__(self, hooks: dict, *notes: dict) -> None:
+        super().__init__(hooks)
+        self.notes = notes
+
+    def remove(self) -> None:
+        super().remove()
+        for note in self.notes:
+            note.pop(self.id, None)
+
+
+def add_hook(
+    hooks: OrderedDict,
+    hook: Callable,
+    prepend: bool = False,
+    notes: Sequence[tuple[dict, bool]] = (),
+) -> RemovableHandle:
+    """Register a hook, and note it in each dictionary of `notes` that is marked."""
+    handle = HookHandle(hooks, *(d for d, _ in notes))
+    hooks[handle.id] = hook
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    for noted, marked in notes:
+        if marked:
+            noted[handle.id] = True
+    return handle
+
+
+class _Boundary(Node):
+    """Passes gradients on as `rule(grads)` returns them: the edge of a module."""
+
+    __slots__ = ("rule",)
+    name = "BackwardHookFunctionBackward"
+
+    def __init__(self, tensors: Sequence[Tensor], rule: Callable[[list], Sequence]) -> None:
+        super().__init__(
+            tuple(t.current_edge() for t in tensors),
+            tuple((t._data.shape, t.dtype) for t in tensors),
+        )
+        self.rule = rule
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        return self.rule(grads)
+
+
+def _through(values: tuple, rule: Callable[[list], Sequence]) -> tuple[tuple, list[int] | None]:
+    """The values with their tensors led through a boundary, and which are tensors.
+
+    None for the latter where nothing is recorded.
+    """
+    at = [i for i, v in enumerate(values) if isinstance(v, Tensor)]
+    if not state.grad or not any(values[i].requires_grad for i in at):
+        return values, None
+    node = _Boundary([values[i] for i in at], rule)
+    out = list(values)
+    for k, i in enumerate(at):
+        out[i] = values[i].detach()
+        if values[i].requires_grad:
+            out[i]._edge = (node, k)
+    fields = hasattr(values, "_fields")
+    return (type(values)(*out) if fields else tuple(out)), at
+
+
+def _spread(grads: Sequence, at: Sequence[int], n: int) -> tuple:
+    """Gradients of the tensors among n values; None for the other values."""
+    out: list = [None] * n
+    for i, g in zip(at, grads):
+        out[i] = g
+    return tuple(out)
+
+
+class BackwardHooks:
+    """The full backward (pre-)hooks of one call of a module."""
+
+    def __init__(self, module: Any, hooks: Sequence[Callable], pre: Sequence[Callable]) -> None:
+        self.module, self.hooks, self.pre = module, list(hooks), list(pre)
+        self.grad_outputs: tuple | None = None
+        self.inputs_at: list[int] | None = None
+
+    def enter(self, args: tuple) -> tuple:
+        self.n_inputs = len(args)
+        args, self.inputs_at = _through(args, self._at_inputs)
+        return args
+
+    def leave(self, result: Any) -> Any:
+        single = not isinstance(result, tuple)
+        values = (result,) if single else result
+        self.n_outputs = len(values)
+        values, self.outputs_at = _through(values, self._at_outputs)
+        return values[0] if single else values
+
+    def _at_outputs(self, grads: list) -> Sequence:
+        at: Any = self.outputs_at
+        self.grad_outputs = _spread(grads, at, self.n_outputs)
+        for hook in self.pre:
+            new = hook(self.module, self.grad_outputs)
+            if new is not None:
+                new = new if isinstance(new, tuple) else (new,)
+                _check_count("Backward pre hook", "grad_output", new, self.n_outputs)
+                self.grad_outputs = new
+        outputs = self.grad_outputs
+        if self.inputs_at is None:
+            self._without_inputs()
+        return [outputs[i] for i in at]
+
+    def _without_inputs(self) -> None:
+        if self.hooks:
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module "
+                "outputs since no inputs require gradients.",
+                stacklevel=2,
+            )
+        for hook in self.hooks:
+            new = hook(self.module, (None,) * self.n_inputs, self.grad_outputs)
+            if new is not None and any(g is not None for g in new):
+                raise RuntimeError(
+                    "Backward hook for Modules where no input requires gradient should always "
+                    "return None or None for all gradients."
+                )
+        self.grad_outputs = None
+
+    def _at_inputs(self, grads: list) -> Sequence:
+        at: Any = self.inputs_at
+        if self.grad_outputs is None:
+            return grads
+        inputs = _spread(grads, at, self.n_inputs)
+        for hook in self.hooks:
+            new = hook(self.module, inputs, self.grad_outputs)
+            if new is not None:
+                new = new if isinstance(new, tuple) else (new,)
+                _check_count("Backward hook", "grad_input", new, self.n_inputs)
+                inputs = new
+        self.grad_outputs = None
+        return [inputs[i] for i in at]
+
+
+def _check_count(what: str, grad: str, got: Sequence, expected: int) -> None:
+    if len(got) != expected:
+        raise RuntimeError(
+            f"{what} returned an invalid number of {grad}, got {len(got)}, but expected {expected}"
+        )
+
+
+class HookMethods:
+    """What `Module` offers for hooks around `forward` and the gradients that pass a module."""
+
+    _backward_hooks: OrderedDict
+    _backward_pre_hooks: OrderedDict
+    _forward_hooks: OrderedDict
+    _forward_hooks_always_called: OrderedDict
+    _forward_hooks_with_kwargs: OrderedDict
+    _forward_pre_hooks: OrderedDict
+    _forward_pre_hooks_with_kwargs: OrderedDict
+    forward: Callable[..., Any]
+
+    def register_forward_pre_hook(
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)`, or `hook(module, args, kwargs)`, before `forward`.
+
+        What it returns replaces the arguments: a value or a tuple, or (args, kwargs).
+        """
+        notes = ((self._forward_pre_hooks_with_kwargs, with_kwargs),)
+        return add_hook(self._forward_pre_hooks, hook, prepend, notes)
+
+    def register_forward_hook(
+        self,
+        hook: Callable,
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)`, or `hook(module, args, kwargs, output)`, after
+        `forward`; what it returns replaces the output. `always_call`: also when that raised."""
+        notes = (
+            (self._forward_hooks_with_kwargs, with_kwargs),
+            (self._forward_hooks_always_called, always_call),
+        )
+        return add_hook(self._forward_hooks, hook, prepend, notes)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, grad_output)` before the gradients of the outputs enter the module;
+        what it returns replaces them."""
+        return add_hook(self._backward_pre_hooks, hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs
+        are known; what it returns replaces `grad_input`."""
+        return add_hook(self._backward_hooks, hook, prepend)
+
+    register_backward_hook = register_full_backward_hook
+
+    def _call_with_hooks(self, args: tuple, kwargs: dict) -> Any:
+        called: set[int] = set()
+        result: list = [None]
+        try:
+            return self._hooked_forward(args, kwargs, called, result)
+        except Exception:
+            for key in self._forward_hooks_always_called:
+                if key in self._forward_hooks and key not in called:
+                    self._call_after_error(key, args, kwargs, result[0])
+            raise
+
+    def _hooked_forward(self, args: tuple, kwargs: dict, called: set[int], kept: list) -> Any:
+        for key, hook in list(self._forward_pre_hooks.items()):
+            args, kwargs = self._before(key, hook, args, kwargs)
+        around = None
+        if self._backward_hooks or self._backward_pre_hooks:
+            hooks, pre = self._backward_hooks.values(), self._backward_pre_hooks.values()
+            around = BackwardHooks(self, list(hooks), list(pre))
+            args = around.enter(args)
+        result = kept[0] = self.forward(*args, **kwargs)
+        for key, hook in list(self._forward_hooks.items()):
+            called.add(key)
+            more = (kwargs,) if key in self._forward_hooks_with_kwargs else ()
+            replaced = hook(self, args, *more, result)
+            if replaced is not None:
+                result = kept[0] = replaced
+        if around is None:
+            return result
+        if not isinstance(result, Tensor | tuple):
+            warnings.warn(
+                "For backward hooks to be called, module output should be a Tensor or a tuple of "
+                f"Tensors but received {type(result)}",
+                stacklevel=4,
+            )
+        return around.leave(result)
+
+    def _before(self, key: int, hook: Callable, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if key not in self._forward_pre_hooks_with_kwargs:
+            replaced = hook(self, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+            return args, kwargs
+        replaced = hook(self, args, kwargs)
+        if replaced is None:
+            return args, kwargs
+        if not isinstance(replaced, tuple) or len(replaced) != 2:
+            raise RuntimeError(
+                "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got "
+                f"{replaced}."
+            )
+        return replaced
+
+    def _call_after_error(self, key: int, args: tuple, kwargs: dict, result: Any) -> None:
+        more = (kwargs,) if key in self._forward_hooks_with_kwargs else ()
+        try:
+            self._forward_hooks[key](self, args, *more, result)
+        except Exception as error:
+            warnings.warn(
+                "module forward hook with ``always_call=True`` raised an exception that was "
+                f"silenced as another error was raised in forward: {error}",
+                stacklevel=4,
+            )

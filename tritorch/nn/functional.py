@@ -1,0 +1,16 @@
+"""The functions of neural networks: every operator that `tritorch.ops` publishes for here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..ops.api import FUNCTIONAL
+
+globals().update(FUNCTIONAL)
+__all__ = sorted(FUNCTIONAL)
+
+
+def __getattr__(name: str) -> Callable:
+    if name in FUNCTIONAL:
+        return FUNCTIONAL[name]
+    raise AttributeError(f"module 'tritorch.nn.functional' has no attribute {name!r}")

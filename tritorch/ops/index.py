@@ -1,0 +1,488 @@
+"""Indexing: `x[...]` and `x[...] = v`, and the records `index` and `index_put` behind them.
+
+Integers, slices, None and Ellipsis make a view. Tensors of integers gather: where all of them stand
+in neighbouring dimensions the result has their common shape in that place, else in front. Masks
+become the positions of their true elements.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import dtypes, errors
+from ..autograd.rules import Rules, joint
+from ..op import Op, primitive
+from ..tensor import Tensor, from_data, wrap
+from . import rows
+from .api import attach, public
+from .create import tensor
+from .python import type_name
+from .view import _slice, _view
+
+ALL = slice(None)
+
+
+# -- records ----------------------------------------------------------------------------------
+
+
+class _IndexRules(Rules):
+    """Saves the index tensors and the shape of what they index, not its values."""
+
+    def save(self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence) -> dict:
+        first = 1 if self.op.name == "index" else 2
+        indices = [(t, t._version) for t in inputs[first:]]
+        return {"x_shape": tuple(inputs[0]._data.shape), "indices": indices}
+
+    def names_input(self, needs: tuple[bool, ...], i: int) -> bool:
+        return False
+
+
+class IndexOp(Op):
+    """An operator over a tensor and any number of index tensors, one for each of `dims`."""
+
+    def __init__(self, name: str, inputs: Sequence[str], *, vjp: Any, **fields: Any) -> None:
+        super().__init__(name, inputs, **fields)
+        self.rules = _IndexRules(self, vjp)
+
+    def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
+        self.meta(*inputs, **params)  # type: ignore[misc]
+        if not x.is_cpu:
+            return super().write(x, inputs, params)
+        put(x._data, inputs[1]._data, [t._data for t in inputs[2:]], **params)
+        return None
+
+
+def index_shape(indices: Sequence[Tensor]) -> tuple[int, ...]:
+    """The shape that index tensors broadcast to."""
+    shapes = [tuple(t._data.shape) for t in indices]
+    try:
+        return errors.broadcast_shapes("index", *shapes)
+    except RuntimeError:
+        listed = ", ".join(str(list(s)) for s in shapes)
+        raise IndexError(
+            f"index: shape mismatch: indexing tensors could not be broadcast together with "
+            f"shapes {listed}"
+        ) from None
+
+
+def adjacent(dims: tuple[int, ...]) -> bool:
+    return dims[-1] - dims[0] == len(dims) - 1
+
+
+def result_shape(
+    shape: Sequence[int], indices: Sequence[Tensor], dims: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The shape of `x[indices]`."""
+    lead = dims[0] if adjacent(dims) else 0
+    rest = [n for d, n in enumerate(shape) if d not in dims]
+    return (*rest[:lead], *index_shape(indices), *rest[lead:])
+
+
+def _index_meta(x: Tensor, *indices: Tensor, dims: tuple[int, ...]) -> tuple:
+    return result_shape(x._data.shape, indices, dims), x.dtype
+
+
+def zeros_for(g: Tensor, shape: Sequence[int]) -> Tensor:
+    """Zeros of a shape that take no memory: something to scatter a gradient into."""
+    return g.new_zeros(()).expand(tuple(shape))  # type: ignore[attr-defined]
+
+
+def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
+    return (index_put_op(zeros_for(g, x_shape), g, *indices, dims=dims, accumulate=True),)
+
+
+@primitive(kind=IndexOp, meta=_index_meta, triton="index.index", exact=True, vjp=joint(_index_vjp))
+def index(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
+    """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
+    if len(dims) == 1 and x.flags.c_contiguous:
+        (i,), (d,) = indices, dims
+        return rows.take(x, i, d)
+    _check_bounds(x.shape, indices, dims)
+    return x[_key(x.ndim, indices, dims)]
+
+
+def _key(n: int, indices: Sequence[np.ndarray], dims: tuple[int, ...]) -> tuple:
+    key: list[Any] = [ALL] * n
+    for d, i in zip(dims, indices, strict=True):
+        key[d] = i
+    return tuple(key)
+
+
+def _check_bounds(shape: tuple, indices: Sequence[np.ndarray], dims: tuple[int, ...]) -> None:
+    for i, d in zip(indices, dims, strict=True):
+        rows.check_bounds(i, shape[d], d, wrap=True)
+
+
+def _put_meta(
+    x: Tensor, values: Tensor, *indices: Tensor, dims: tuple[int, ...], accumulate: bool
+) -> tuple:
+    shape = tuple(x._data.shape)
+    want = result_shape(shape, indices, dims)
+    have = tuple(values._data.shape)
+    lead = len(have) - len(want)
+    fits = all(n == 1 for n in have[: max(lead, 0)]) and all(
+        n in (1, m) for n, m in zip(have[::-1], want[::-1], strict=False)
+    )
+    if not fits:
+        raise RuntimeError(
+            f"index_put: shape mismatch: value tensor of shape {list(have)} cannot be broadcast "
+            f"to indexing result of shape {list(want)}"
+        )
+    return shape, x.dtype
+
+
+def _put_vjp(
+    g: Tensor, indices: list, x_shape: tuple, dims: tuple, accumulate: bool, needs: list
+) -> tuple:
+    gx = gv = None
+    if needs[0]:
+        zero = g.new_zeros(())  # type: ignore[attr-defined]
+        gx = g if accumulate else index_put_op(g, zero, *indices, dims=dims, accumulate=False)
+    if needs[1]:
+        gv = index(g, *indices, dims=dims)
+    return gx, gv
+
+
+@primitive(
+    name="index_put",
+    kind=IndexOp,
+    meta=_put_meta,
+    triton="index.index_put",
+    exact=True,
+    vjp=joint(_put_vjp),
+)
+def index_put_op(
+    x: Any, values: Any, *indices: Any, dims: tuple[int, ...], accumulate: bool
+) -> Any:
+    """A copy of `x` with `values` stored, or added, where `index` would read."""
+    out = rows.copy_of(x)
+    put(out, values, indices, dims, accumulate)
+    return out
+
+
+def put(
+    out: np.ndarray,
+    values: np.ndarray,
+    indices: Sequence[np.ndarray],
+    dims: tuple[int, ...],
+    accumulate: bool,
+) -> None:
+    """Store or add `values` at index arrays of `out`, in place."""
+    _check_bounds(out.shape, indices, dims)
+    if not accumulate:
+        out[_key(out.ndim, indices, dims)] = values
+        return
+    rows.add_at(out, indices, dims, values)
+
+
+# -- keys -------------------------------------------------------------------------------------
+
+
+def getitem(self: Tensor, key: Any) -> Tensor:
+    """`self[key]`: a view for integers, slices, None and Ellipsis, else a gathered copy."""
+    plain = key if key.__class__ is tuple else (key,)
+    dots = None
+    for at, k in enumerate(plain):
+        kind = k.__class__
+        if kind is int or k is None:
+            continue
+        if kind is slice:
+            if k.step is None and _plain(k.start) and _plain(k.stop):
+                continue
+        elif k is Ellipsis and dots is None:
+            dots = at
+            continue
+        return _general(self, key)
+    if dots is not None:
+        plain = _without_dots(plain, dots, self._data.ndim)
+    try:
+        return _slice(self, key=plain)
+    except IndexError:
+        _explain(self, plain)
+
+
+def _plain(bound: Any) -> bool:
+    return bound is None or bound.__class__ is int
+
+
+def _without_dots(key: tuple, at: int, n: int) -> tuple:
+    used = len(key) - 1 - key.count(None) if None in key else len(key) - 1
+    return key[:at] + (ALL,) * (n - used) + key[at + 1 :]
+
+
+def _explain(x: Tensor, key: tuple) -> NoReturn:
+    """Raise what a key of integers and slices deserves that NumPy has refused."""
+    shape, d = tuple(x._data.shape), 0
+    if not shape:
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim "
+            "tensor to a number"
+        ) from None
+    for k in key:
+        if k is None:
+            continue
+        if d == len(shape):
+            raise IndexError(f"too many indices for tensor of dimension {d}") from None
+        if not isinstance(k, slice) and not -shape[d] <= k < shape[d]:
+            raise IndexError(
+                f"index {k} is out of bounds for dimension {d} with size {shape[d]}"
+            ) from None
+        d += 1
+    raise IndexError(f"too many indices for tensor of dimension {len(shape)}") from None
+
+
+def _general(x: Tensor, key: Any) -> Tensor:
+    view, indices, dims = parse(x, key)
+    return index(view, *indices, dims=dims) if dims else view
+
+
+def parse(x: Tensor, key: Any) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
+    """The view that a key's integers and slices take, and index tensors for dims of that view."""
+    items = [_item(x, k) for k in _as_tuple(key)]
+    free = x._data.ndim - sum(_width(k) for k in items)
+    plain: list[Any] = []
+    found: list[tuple[int, Tensor]] = []
+    at = 0
+    for k in items:
+        if k is Ellipsis:
+            plain += [ALL] * max(free, 0)
+            at, free = at + max(free, 0), 0
+        elif isinstance(k, Tensor):
+            plain += [ALL] * k.ndim if k.dtype.itemsize == 1 else [ALL]
+            found.append((at, k))
+            at += k.ndim if k.dtype.itemsize == 1 else 1
+        elif isinstance(k, bool):
+            plain.append(None)
+            found.append((at, from_data(np.zeros(int(k), np.int64))))
+            at += 1
+        else:
+            plain.append(k)
+            at += not isinstance(k, int)
+    try:
+        view = _slice(x, key=tuple(plain)) if any(k is not ALL for k in plain) else x
+    except IndexError:
+        _explain(x, tuple(plain))
+    if len(plain) - plain.count(None) > x._data.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {x._data.ndim}")
+    if not found:
+        return _slice(x, key=()) if view is x else view, [], ()
+    return _positions(view, found)
+
+
+def _width(k: Any) -> int:
+    """How many dimensions an item of a key takes up."""
+    if k is None or k is Ellipsis or isinstance(k, bool):
+        return 0
+    return k.ndim if isinstance(k, Tensor) and k.dtype.itemsize == 1 else 1
+
+
+def _positions(
+    view: Tensor, found: list[tuple[int, Tensor]]
+) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
+    """Masks as integer tensors; a mask over several dimensions that can be merged, as one."""
+    device = view.device
+    if len(found) == 1 and found[0][1].dtype.itemsize == 1:
+        at, mask = found[0]
+        _check_mask(view, at, mask)
+        view, mask = _merged(view, at, mask)
+        found = [(at, mask)]
+    indices, dims = [], []
+    for at, k in found:
+        if k.dtype.itemsize == 1:
+            _check_mask(view, at, k)
+            indices += k.nonzero(as_tuple=True)  # type: ignore[attr-defined]
+            dims += range(at, at + k.ndim)
+        else:
+            indices.append(k if k.device == device else k.to(device))  # type: ignore[attr-defined]
+            dims.append(at)
+    indices = [i if i.device == device else i.to(device) for i in indices]
+    return view, indices, tuple(dims)
+
+
+def _check_mask(view: Tensor, at: int, mask: Tensor) -> None:
+    have, want = tuple(mask._data.shape), tuple(view._data.shape)
+    for i, n in enumerate(have):
+        if want[at + i] != n:
+            raise IndexError(
+                f"The shape of the mask {list(have)} at index {i} does not match the shape of the "
+                f"indexed tensor {list(want)} at index {at + i}"
+            )
+
+
+def _merged(view: Tensor, at: int, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The masked dimensions of a contiguous tensor as one."""
+    if mask.ndim > 1 and view.is_contiguous():  # type: ignore[attr-defined]
+        shape = tuple(view._data.shape)
+        shape = (*shape[:at], mask._data.size, *shape[at + mask.ndim :])
+        return _view(view, shape=shape), mask.reshape(-1)  # type: ignore[attr-defined]
+    return view, mask
+
+
+_SEQUENCE = (Tensor, np.ndarray, list, tuple, slice, type(None), type(Ellipsis))
+
+
+def _as_tuple(key: Any) -> tuple:
+    """A key as a tuple; a short list that holds more than numbers counts as one, as in PyTorch."""
+    if isinstance(key, tuple):
+        return key
+    if isinstance(key, list) and len(key) < 32 and any(isinstance(k, _SEQUENCE) for k in key):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated; use "
+            "x[tuple(seq)] instead of x[seq].",
+            UserWarning,
+            stacklevel=5,
+        )
+        return tuple(key)
+    return (key,)
+
+
+def _item(x: Tensor, k: Any) -> Any:
+    """One item of a key as an int, a bool, a slice with int bounds, None, Ellipsis or a tensor."""
+    if k is None or k is Ellipsis or isinstance(k, int):
+        return k if k is None or k is Ellipsis or isinstance(k, bool) else int(k)
+    if isinstance(k, slice):
+        return _bounds(k)
+    if isinstance(k, np.generic):
+        k = k.item()
+        if isinstance(k, int):
+            return k
+    if isinstance(k, np.ndarray):
+        k = wrap(k, dtypes.of(k.dtype)) if k.dtype.kind in "biuf" else k
+    elif isinstance(k, list | tuple | range):
+        k = tensor(k, dtype=None if len(k) else dtypes.int64)
+    if isinstance(k, Tensor):
+        return _index_tensor(k)
+    if hasattr(k, "__index__"):
+        return k.__index__()
+    if isinstance(k, str):
+        raise TypeError("new(): invalid data type 'str'")
+    raise IndexError(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+        f"indices (got {type(k).__name__})"
+    )
+
+
+def _bounds(k: slice) -> slice:
+    """A slice whose bounds are ints: 0-d integer tensors, and what has `__index__`, read."""
+    parts = []
+    for p in (k.start, k.stop, k.step):
+        if p is not None and not hasattr(p, "__index__"):
+            raise TypeError("slice indices must be integers or None or have an __index__ method")
+        parts.append(None if p is None else p.__index__())
+    if parts[2] is not None and parts[2] <= 0:
+        raise ValueError(
+            "step must be greater than zero" if parts[2] else "slice step cannot be zero"
+        )
+    return slice(*parts)
+
+
+def _index_tensor(k: Tensor) -> Any:
+    name = k.dtype.name
+    if name not in ("int64", "int32", "uint8", "bool"):
+        raise IndexError(
+            f"tensors used as indices must be long, int, byte or bool tensors, got {k.dtype}"
+        )
+    if name == "uint8":
+        warnings.warn(
+            "indexing with dtype uint8 is now deprecated, please use a dtype bool instead.",
+            UserWarning,
+            stacklevel=6,
+        )
+    if not k.ndim:
+        value = k.item()  # type: ignore[attr-defined]
+        return bool(value) if k.dtype.itemsize == 1 else value
+    return k
+
+
+# -- writing ----------------------------------------------------------------------------------
+
+
+def setitem(self: Tensor, key: Any, value: Any) -> None:
+    """`self[key] = value`: the value broadcasts; a number is cast, as `fill_` does."""
+    if not isinstance(value, Tensor):
+        if isinstance(value, np.generic):
+            value = value.item()
+        if not isinstance(value, bool | int | float | complex):
+            raise TypeError(f"can't assign a {type(value).__name__} to a {type_name(self)}")
+    view, indices, dims = parse(self, key) if _advanced(key) else (getitem(self, key), [], ())
+    if not dims:
+        if isinstance(value, Tensor):
+            view.copy_(_without_leading_ones(value, view._data.ndim))  # type: ignore[attr-defined]
+        else:
+            view.fill_(value)  # type: ignore[attr-defined]
+        return
+    if not isinstance(value, Tensor):
+        value = view.new_full((), value)  # type: ignore[attr-defined]
+    _put_(view, value, indices, dims, False)
+
+
+def _advanced(key: Any) -> bool:
+    return any(
+        k is not None and k is not Ellipsis and k.__class__ is not int and k.__class__ is not slice
+        for k in (key if key.__class__ is tuple else (key,))
+    )
+
+
+def _without_leading_ones(value: Tensor, n: int) -> Tensor:
+    shape = tuple(value._data.shape)
+    extra = len(shape) - n
+    if extra <= 0 or any(m != 1 for m in shape[:extra]):
+        return value
+    return _slice(value, key=(0,) * extra)
+
+
+def _put_(
+    x: Tensor, value: Tensor, indices: list[Tensor], dims: tuple[int, ...], accumulate: bool
+) -> Tensor:
+    if value.dtype is not x.dtype:
+        raise RuntimeError(
+            "index_put_: Index put requires the source and destination dtypes match, got "
+            f"{x.dtype} for the destination and {value.dtype} for the source."
+        )
+    if value.device != x.device and not value.ndim:
+        value = value.to(x.device)  # type: ignore[attr-defined]
+    return index_put_op.inplace(x, value, *indices, dims=dims, accumulate=accumulate)
+
+
+attach("__getitem__", getitem)
+attach("__setitem__", setitem)
+
+
+# -- nonzero ----------------------------------------------------------------------------------
+
+
+def _nonzero_meta(x: Tensor, *, count: int) -> tuple:
+    return (count, x._data.ndim), dtypes.int64
+
+
+@primitive(name="nonzero", meta=_nonzero_meta, exact=True, triton="index.nonzero", vjp=(None,))
+def nonzero_op(x: Any, *, count: int) -> Any:
+    """The positions of the elements that are not zero, a row each, in order."""
+    found = np.nonzero(x if x.dtype.kind != "V" else x != 0)
+    return np.stack(found, axis=1) if found else np.zeros((count, 0), np.int64)
+
+
+@public(out=True)
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The positions of the elements that are not zero: rows of a matrix, or a tensor a dimension.
+
+    Example:
+        >>> import tritorch as torch
+        >>> torch.nonzero(torch.tensor([0, 3, 0, 4])).tolist()
+        [[1], [3]]
+    """
+    if as_tuple and not input.ndim:
+        input = input.reshape(1)  # type: ignore[attr-defined]
+    if input.is_cpu:
+        data = input._data if input._data.dtype.kind != "V" else input._data != 0
+        if as_tuple:
+            found = (np.flatnonzero(data),) if data.ndim == 1 else np.nonzero(data)
+            return tuple(wrap(i, dtypes.int64) for i in found)
+        return nonzero_op(input.detach(), count=0)
+    count = int((input.detach() != 0).sum())
+    found = nonzero_op(input.detach(), count=count)
+    return tuple(found[:, d] for d in range(input.ndim)) if as_tuple else found

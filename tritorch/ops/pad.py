@@ -1,0 +1,187 @@
+"""Padding: with a constant, or with what the tensor holds near its borders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..op import primitive
+from ..runtime import host
+from ..tensor import Tensor
+from .api import FUNCTIONAL, public
+from .join import cat_op, copy_part
+from .view import _slice
+
+ALL = slice(None)
+Pairs = tuple[tuple[int, int], ...]
+
+
+def _meta(x: Tensor, *, pad: Pairs, value: Any) -> tuple:
+    shape = tuple(n + a + b for n, (a, b) in zip(x._data.shape, pad, strict=True))
+    if any(n < 0 for n in shape):
+        d = next(d for d, n in enumerate(shape) if n < 0)
+        raise RuntimeError(
+            f"constant_pad_nd: The input size {x._data.shape[d]}, plus negative padding "
+            f"{pad[d][0]} and {pad[d][1]}, resulted in a negative output size, which is invalid. "
+            f"Check dimension {d} of your input of shape {tuple(x.shape)}."
+        )
+    return shape, x.dtype
+
+
+def _vjp(g: Tensor, pad: Pairs) -> Tensor:
+    return constant_op(g, pad=tuple((-a, -b) for a, b in pad), value=0)
+
+
+@primitive(
+    name="constant_pad_nd",
+    meta=_meta,
+    triton="copy.pad_constant",
+    exact=True,
+    vjp=_vjp,
+    samples=lambda s: [
+        s((2, 3), pad=((0, 0), (1, 2)), value=0.5),
+        s((4, 3), pad=((-1, 1), (0, -1)), value=0.0),
+        s((0,), pad=((1, 1),), value=2.0),
+        s((2, 3, 2), pad=((1, 0), (0, 2), (1, 1)), value=0.0),
+    ],
+)
+def constant_op(x: Any, *, pad: Pairs, value: Any) -> Any:
+    """`x` with (before, after) elements of `value` at each dimension; negative ones crop."""
+    out = host.empty(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype)
+    fill, rest = np.asarray(value).astype(x.dtype), out
+    inner, source = [], []
+    for d, (a, b) in enumerate(pad):
+        m = rest.shape[d]
+        lead = (ALL,) * d
+        if a > 0:
+            rest[(*lead, slice(0, a))] = fill
+        if b > 0:
+            rest[(*lead, slice(max(m - b, 0), m))] = fill
+        inner.append(slice(max(a, 0), max(m - max(b, 0), max(a, 0))))
+        source.append(slice(max(-a, 0), max(x.shape[d] + min(b, 0), max(-a, 0))))
+        rest = rest[(*lead, inner[-1])]
+    copy_part(rest, x[tuple(source)])
+    return out
+
+
+def _pairs(name: str, pad: Any, n: int) -> Pairs:
+    """(before, after) for each dimension from PyTorch's list, which begins at the last one."""
+    pad = [int(p) for p in pad]
+    if len(pad) % 2:
+        raise RuntimeError(f"{name}: Padding length must be divisible by 2, got {pad}")
+    if len(pad) > 2 * n:
+        raise RuntimeError(
+            f"{name}: Padding length should be less than or equal to two times the input dimension "
+            f"but got padding length {len(pad)} and input of dimension {n}"
+        )
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    return ((0, 0),) * (n - len(pairs)) + tuple(reversed(pairs))
+
+
+@public(method=False, out=True)
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor:
+    """`input` with elements of `value` around it; `pad` as in `nn.functional.pad`."""
+    if isinstance(value, Tensor):
+        value = value.item()  # type: ignore[attr-defined]
+    return constant_op(input, pad=_pairs("constant_pad_nd", pad, input._data.ndim), value=value)
+
+
+def _piece(x: Tensor, d: int, start: int, stop: int, step: int = 1) -> Tensor:
+    """A part of a dimension; with step -1 in reverse order."""
+    part = _slice(x, key=(ALL,) * d + (slice(start, stop),))
+    return part.flip(d) if step < 0 else part  # type: ignore[attr-defined]
+
+
+def _reflect(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
+    n = x._data.shape[d]
+    return [_piece(x, d, 1, before + 1, -1), x, _piece(x, d, n - 1 - after, n - 1, -1)]
+
+
+def _replicate(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
+    n, shape = x._data.shape[d], tuple(x._data.shape)
+
+    def repeat(part: Tensor, m: int) -> Tensor:
+        return part.expand((*shape[:d], m, *shape[d + 1 :]))  # type: ignore[attr-defined]
+
+    return [repeat(_piece(x, d, 0, 1), before), x, repeat(_piece(x, d, n - 1, n), after)]
+
+
+def _circular(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
+    n = x._data.shape[d]
+    return [_piece(x, d, n - before, n), x, _piece(x, d, 0, after)]
+
+
+MODES: dict[str, Callable] = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
+
+
+def _check_borders(mode: str, x: Tensor, pad: Sequence[int]) -> None:
+    """What PyTorch's three modes that read the tensor ask of it."""
+    n, k, shape = x._data.ndim, len(pad) // 2, list(x._data.shape)
+    if k not in (1, 2, 3) or n not in (k + 1, k + 2):
+        raise NotImplementedError(
+            f"pad: Padding size {len(pad)} is not supported for {n}D input tensor of shape "
+            f"{tuple(shape)}; mode '{mode}' pads the last 1, 2 or 3 dimensions of a tensor with one "
+            "or two more"
+        )
+    if any(not m for m in shape[1 if n == k + 2 else 0 :]):
+        raise RuntimeError(
+            f"pad: Expected {k + 1}D or {k + 2}D (batch mode) tensor with possibly 0 batch size "
+            f"and other non-zero dimensions for input, but got: {shape}"
+        )
+    if mode == "replicate" and x.dtype.name == "bool":
+        raise NotImplementedError(f"\"replication_pad{k}d\" not implemented for 'Bool'")
+    for i in range(k):
+        before, after, m = pad[2 * i], pad[2 * i + 1], shape[n - 1 - i]
+        if mode == "reflect" and (before >= m or after >= m):
+            raise RuntimeError(
+                "pad: Padding size should be less than the corresponding input dimension, but "
+                f"got: padding ({before}, {after}) at dimension {n - 1 - i} of input {shape}"
+            )
+        if mode == "circular" and (before > m or after > m):
+            raise RuntimeError(
+                f"pad: Padding value causes wrapping around more than once: ({before}, {after}) at "
+                f"dimension {n - 1 - i} of input {shape}"
+            )
+        if m + before + after < 1:
+            raise RuntimeError(
+                f"pad: input of shape {shape} is too small for padding ({before}, {after}) at "
+                f"dimension {n - 1 - i}"
+            )
+
+
+def pad(
+    input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """`input` made larger, or smaller, at its borders.
+
+    `pad` is (before, after) of the last dimension, then of the one before it, and so on; negative
+    sizes crop. `mode` is "constant" (elements of `value`, 0), "reflect", "replicate" or
+    "circular"; the last three pad the last 1, 2 or 3 dimensions.
+
+    Example:
+        >>> import tritorch as torch
+        >>> torch.nn.functional.pad(torch.tensor([[1.0, 2.0, 3.0]]), (2, 1), mode="reflect").tolist()
+        [[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]]
+    """
+    if mode == "constant":
+        return constant_pad_nd(input, pad, 0 if value is None else value)
+    pairs = _pairs("pad", pad, input._data.ndim)
+    if value:
+        raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    if mode not in MODES:
+        raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
+    _check_borders(mode, input, [int(p) for p in pad])
+    x = input
+    for d, (before, after) in enumerate(pairs):
+        if before < 0 or after < 0:  # crop first: the borders are those of what is left
+            n = x._data.shape[d]
+            x = _piece(x, d, max(-before, 0), n + min(after, 0))
+        if before > 0 or after > 0:
+            parts = MODES[mode](x, d, max(before, 0), max(after, 0))
+            x = cat_op(*(p for p in parts if p._data.shape[d]), dim=d)
+    return x if x is not input else input.clone()  # type: ignore[attr-defined]
+
+
+FUNCTIONAL["pad"] = pad

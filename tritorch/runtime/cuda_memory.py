@@ -1,0 +1,163 @@
+"""CUDA memory: blocks of the pool, pinned host memory, and what to say when there is none left."""
+
+from __future__ import annotations
+
+import gc
+import math
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from cuda.bindings import driver
+
+from ..device import device
+from .array import Array
+from .launch import current_operator
+from .memory import Memory, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from .cuda import CudaDevice
+
+STAGED = 64 * 1024  # arrays up to this many bytes are copied in through pinned memory, unwaited
+STAGING = 1 << 20
+
+
+class CudaMemory(Memory):
+    """Memory of the pool; `owner` is its CudaDevice. The driver frees it with its buffer."""
+
+    __slots__ = ("_buffer", "_streams", "owner")
+
+    def __init__(self, buffer: Any, nbytes: int, owner: CudaDevice) -> None:
+        self.ptr = 0 if buffer is None else int(buffer.handle)
+        self.nbytes = nbytes
+        self.device = owner.device
+        self.owner = owner
+        self._buffer: Any = buffer
+
+    def record_stream(self, stream: Any) -> None:
+        """Keep the memory from reuse until what `stream` has been given is done."""
+        if self.__class__ is CudaMemory:
+            # Most memory is never shared, and __del__ would cost each of them.
+            self.__class__ = SharedCudaMemory  # type: ignore[assignment]
+            self._streams = {self.owner.stream}
+        self._streams.add(stream)
+
+
+class SharedCudaMemory(CudaMemory):
+    """CudaMemory in use on several streams: the one that frees it waits for the others."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        for stream in self._streams:
+            self.owner.main_stream.wait(stream)
+        self._buffer.close(self.owner.main_stream)
+
+
+def check(result: tuple) -> tuple:
+    """The values of a driver call; RuntimeError where it failed."""
+    status, *values = result
+    if int(status):
+        _, text = driver.cuGetErrorString(status)
+        text = text.decode() if text else "unknown error"
+        kind = OutOfMemoryError if "OUT_OF_MEMORY" in status.name else RuntimeError
+        raise kind(f"CUDA error {status.name}: {text}")
+    return tuple(values)
+
+
+# -- pinned host memory ----------------------------------------------------------------------------
+
+
+class _Pinned:
+    """Page-locked memory lent to NumPy; it is freed with the last array on it."""
+
+    __slots__ = ("__array_interface__", "_address")
+
+    def __init__(self, nbytes: int) -> None:
+        (self._address,) = check(driver.cuMemAllocHost(max(nbytes, 1)))
+        self.__array_interface__ = {
+            "data": (int(self._address), False),
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        driver.cuMemFreeHost(self._address)
+
+
+def pinned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """A host array in page-locked memory, from which the device copies at full speed."""
+    nbytes = math.prod(shape) * dtype.itemsize
+    return np.asarray(_Pinned(nbytes)).view(dtype).reshape(shape)
+
+
+def is_pinned(array: np.ndarray) -> bool:
+    """Whether a host array lies in page-locked memory."""
+    address = array.__array_interface__["data"][0]
+    kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE
+    status, found = driver.cuPointerGetAttribute(kind, address)
+    return not int(status) and int(found) == int(driver.CUmemorytype.CU_MEMORYTYPE_HOST)
+
+
+class Staging:
+    """A ring of pinned memory: what is copied through it need not be waited for."""
+
+    def __init__(self, owner: CudaDevice) -> None:
+        self._owner = owner
+        self._ring = pinned_empty((STAGING,), np.dtype(np.uint8))
+        self._start = self._ring.__array_interface__["data"][0]
+        self._used = 0
+        self._lock = threading.Lock()
+
+    def write(self, ptr: int, source: np.ndarray) -> None:
+        n = source.nbytes
+        with self._lock:
+            if self._used + n > STAGING:
+                self._owner.synchronize()
+                self._used = 0
+            at = self._used
+            self._used += (n + 63) // 64 * 64
+            self._ring[at : at + n] = source.reshape(-1).view(np.uint8)
+            stream = self._owner.stream
+            check(driver.cuMemcpyHtoDAsync(ptr, self._start + at, n, stream.handle))
+
+
+# -- out of memory -------------------------------------------------------------------------------
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return "OUT_OF_MEMORY" in str(error)
+
+
+def shortage(owner: CudaDevice, nbytes: int) -> str:
+    """What to tell whoever asked for `nbytes` that are not there."""
+    stats, (free, total) = owner.memory_stats(), owner.memory_info()
+    name = current_operator()
+    return (
+        f"{name + ': ' if name else ''}CUDA out of memory on {owner.device}: {size(nbytes)} were "
+        f"asked for; of {size(total)}, {size(stats['allocated'])} are in use by arrays, "
+        f"{size(stats['reserved'])} reserved by the pool and {size(free)} free. Largest live "
+        f"arrays: {'; '.join(largest_arrays(owner.device)) or 'none'}"
+    )
+
+
+def size(nbytes: int) -> str:
+    """A number of bytes for people: `1.50 GiB`."""
+    for unit, bits in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if nbytes >= 1 << bits:
+            return f"{nbytes / (1 << bits):.2f} {unit}"
+    return f"{nbytes} bytes"
+
+
+def largest_arrays(where: device, count: int = 5) -> list[str]:
+    """The largest live allocations of a device, each by the biggest array on it."""
+    found: dict[int, Array] = {}
+    for a in gc.get_objects():
+        if a.__class__ is Array and a.memory.device == where:
+            known = found.get(id(a.memory))
+            if known is None or a.size > known.size:
+                found[id(a.memory)] = a
+    order = sorted(found.values(), key=lambda a: -a.memory.nbytes)[:count]
+    return [f"{a.shape} {a.dtype.name}, {size(a.memory.nbytes)}" for a in order]
