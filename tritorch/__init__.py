@@ -45,16 +45,20 @@ from .ops import (  # noqa: F401
     activation,
     arithmetic,
     complex_view,
+    conv,
     copy,
     create,
+    cross_entropy,
     einsum,
     index,
     join,
     matmul,
+    norm,
     pad,
     pieces,
     printing,
     python,
+    rearrange,
     reduce,
     softmax,
     strided,
@@ -73,3 +77,5 @@ cfloat, cdouble = complex64, complex128
 globals().update(PUBLIC)
 
 __version__ = "0.1.0"
+
+from . import nn as nn  # noqa: E402  after the operators that it publishes

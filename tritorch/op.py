@@ -288,11 +288,11 @@ class ViewOp(Op):
 def share(out: Tensor, x: Tensor, op: Callable, params: dict) -> None:
     """Make `out` a view of `x`."""
     storage = out._storage = x.storage_
-    base = out._base = x if x._base is None else x._base
+    out._base = x if x._base is None else x._base
     view = out._view = View(op, params, x._view, storage.version)
     if x._view is not None:
         view.forbidden = x._view.forbidden
-    if not state.grad and base.requires_grad:
+    if not state.grad and view.forbidden is None:
         view.forbidden = "no_grad"
 
 
@@ -319,7 +319,7 @@ def check_devices(op: str, inputs: Sequence) -> None:
 def check_writable(op: str, x: Tensor) -> None:
     """Refuse memory in which two elements of `x` are one."""
     data = x._data
-    if any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True)):
+    if data.size and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True)):
         raise RuntimeError(
             f"{op}: unsupported operation: more than one element of the written-to tensor refers "
             "to a single memory location. Please clone() the tensor before performing the "

@@ -8,7 +8,7 @@ from typing import Any
 from ..tensor import Tensor, View
 from .engine import fit
 from .mode import state
-from .node import AccumulateGrad, Node
+from .node import AccumulateGrad, InnerNode, Node, OpNode
 
 
 class CopySlices(Node):
@@ -17,16 +17,23 @@ class CopySlices(Node):
     The gradient outside of the view passes unchanged; inside it goes through `node`.
     """
 
-    __slots__ = ("node", "view")
+    __slots__ = ("freed", "node", "view")
     name = "CopySlices"
 
     def __init__(self, base: Tensor, view: View, node: Node) -> None:
         super().__init__((base._edge, *node.edges[1:]), ((base._data.shape, base.dtype),))
-        self.view, self.node = view, node
+        self.view, self.node, self.freed = view, node, False
+        if type(node) is OpNode:
+            node.__class__ = InnerNode
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:
         if grads[0] is None:
             return (None,) * len(self.edges)
+        if self.freed:
+            raise RuntimeError(
+                f"{self.node.name}: Trying to backward through the graph a second time. Specify "
+                "retain_graph=True if you need to backward through the graph a second time"
+            )
         result = grads[0].clone()
         inside = self.view.replay(result)
         found = self.node.backward([inside.clone()], [True, *needs[1:]])
@@ -38,7 +45,7 @@ class CopySlices(Node):
         return (result, *found[1:])
 
     def release(self) -> None:
-        self.node.release()
+        self.freed = True
 
 
 def check(op: str, x: Tensor) -> None:

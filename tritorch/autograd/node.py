@@ -166,3 +166,16 @@ class OpNode(Node):
     def release(self) -> None:
         if self.saved and any(v.__class__ in (tuple, list) for v in self.saved.values()):
             self.saved = Freed  # shapes alone may be used again
+
+
+class InnerNode(OpNode):
+    """The node of a change in place of a view, inside a CopySlices.
+
+    The engine may come to it twice: through the CopySlices, and through a saved result. It keeps
+    what it saved; the CopySlices refuses a second backward.
+    """
+
+    __slots__ = ()
+
+    def release(self) -> None:
+        """Left to the end of the graph."""

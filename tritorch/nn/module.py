@@ -6,12 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from .. import dtypes
-from ..autograd.mode import no_grad
-from ..dtypes import DType
-from ..ops import copy as _copy
-from ..ops import create
 from ..tensor import Tensor
+from ._convert import ConvertMethods
 from ._hooks import HookMethods
 from ._state import StateMethods
 from .parameter import Buffer, Parameter
@@ -32,7 +28,7 @@ _HOOKS = (
 )
 
 
-class Module(HookMethods, StateMethods):
+class Module(HookMethods, StateMethods, ConvertMethods):
     """Base class of all neural network modules; a subclass writes `__init__` and `forward`.
 
     Parameters, buffers and modules that are assigned to attributes are registered, and found by
@@ -348,89 +344,6 @@ class Module(HookMethods, StateMethods):
         for module in self.children():
             module.apply(fn)
         fn(self)
-        return self
-
-    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Replace the values of all parameters, their gradients, and buffers by `fn` of them."""
-        if recurse:
-            for module in self.children():
-                module._apply(fn)
-        with no_grad():
-            for p in self._parameters.values():
-                for t in () if p is None else (p, p._grad):
-                    made = t if t is None else fn(t)
-                    if made is not t:
-                        t.data = made
-            for name, b in self._buffers.items():
-                if b is not None:
-                    self._buffers[name] = fn(b)
-        return self
-
-    def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """Move to a device, cast floating-point parameters and buffers to a dtype, or both.
-
-        The forms are those of `Tensor.to`. Changes this module and returns it.
-        """
-        device, dtype = _copy._target(args, kwargs)
-        if dtype is not None and dtype.category < 2:
-            raise TypeError(
-                "nn.Module.to only accepts floating point or complex dtypes, but got desired "
-                f"dtype={dtype}"
-            )
-        format = kwargs.get("memory_format")
-
-        def convert(t: Tensor) -> Tensor:
-            wanted = [] if device is None else [device]
-            if dtype is not None and t.dtype.category > 1:
-                wanted.append(dtype)
-            keep = {"memory_format": format} if format is not None and t.ndim in (4, 5) else {}
-            try:
-                return _copy.to(t, *wanted, **keep)
-            except NotImplementedError as error:
-                raise NotImplementedError(
-                    f"{error} Please use torch.nn.Module.to_empty() instead of "
-                    "torch.nn.Module.to() when moving module from meta to a different device."
-                ) from None
-
-        return self._apply(convert)
-
-    def _cast(self: Self, dtype: DType) -> Self:
-        return self._apply(lambda t: _copy.to(t, dtype) if t.dtype.category == 2 else t)
-
-    def float(self: Self) -> Self:
-        """Cast floating-point parameters and buffers to float32."""
-        return self._cast(dtypes.float32)
-
-    def double(self: Self) -> Self:
-        """Cast floating-point parameters and buffers to float64."""
-        return self._cast(dtypes.float64)
-
-    def half(self: Self) -> Self:
-        """Cast floating-point parameters and buffers to float16."""
-        return self._cast(dtypes.float16)
-
-    def bfloat16(self: Self) -> Self:
-        """Cast floating-point parameters and buffers to bfloat16."""
-        return self._cast(dtypes.bfloat16)
-
-    def type(self: Self, dst_type: DType) -> Self:
-        """Cast all parameters and buffers to a dtype."""
-        return self._apply(lambda t: _copy.to(t, dst_type))
-
-    def cpu(self: Self) -> Self:
-        """Move to the CPU."""
-        return self._apply(lambda t: _copy.to(t, "cpu"))
-
-    def cuda(self: Self, device: Any = None) -> Self:
-        """Move to a GPU: the current one, or the one given."""
-        return self._apply(lambda t: _copy.to(t, "cuda" if device is None else device))
-
-    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
-        """Move to a device without the values."""
-        return self._apply(lambda t: create.empty_like(t, device=device), recurse)
-
-    def share_memory(self: Self) -> Self:
-        """Nothing to do: processes get copies."""
         return self
 
     def train(self: Self, mode: bool = True) -> Self:

@@ -249,7 +249,6 @@ class _CopyInto(_Overwrite):
 
     def write(self, x: Tensor, inputs: Any, params: dict) -> None:
         source = inputs[1]
-        check_overlap("copy_", x, source)
         if source.device != x.device:
             source = to(source.detach(), x.device)
         copy_data(x._data, _real_for(source, x.dtype)._data)
@@ -274,6 +273,7 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite the elements with those of `src`, broadcast and cast."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    check_overlap("copy_", self, src)
     try:
         wide = src if src._data.shape == self._data.shape else expand(src, self._data.shape)
     except RuntimeError:

@@ -177,7 +177,7 @@ class Elementwise(Op):
         direct = wide == compute.np and (out is None or out.dtype == dtype.np)
         big = max((d.size for d in operands), default=0) > parallel.BIG
         with quiet():
-            if not big and out is None:
+            if not big and out is None and (self.single_pass or _in_order(operands)):
                 operands = [d.astype(wide) if c else d for d, c in zip(operands, cast, strict=True)]
                 r = np.asarray(self._loop(operands))
                 return r if r.dtype == dtype.np else r.astype(dtype.np)
@@ -268,17 +268,24 @@ class Elementwise(Op):
 
 
 def check_overlap(name: str, x: Tensor, y: Tensor) -> None:
-    """Refuse to write `x` while reading `y` where they share some, but not all, elements."""
+    """Refuse to write `x` while reading `y` where they share some, but not all, elements.
+
+    PyTorch refuses it for tensors without gaps in their memory, and reads what it has written for
+    the others; here both are refused.
+    """
     if x._storage is None or x._storage is not y._storage or not x._data.size or not y._data.size:
         return
     a, b = x._data, y._data
-    if not (dense(a) and dense(b)) or a.__class__ is not np.ndarray:
+    if a.__class__ is not np.ndarray:
         return
-    lo_a, lo_b = a.__array_interface__["data"][0], b.__array_interface__["data"][0]
-    hi_a, hi_b = lo_a + a.nbytes, lo_b + b.nbytes
-    if lo_a == lo_b and hi_a == hi_b and a.strides == b.strides:
+    start_a, start_b = (v.__array_interface__["data"][0] for v in (a, b))
+    if start_a == start_b and a.strides == b.strides and a.shape == b.shape:
         return
-    if lo_a < hi_b and lo_b < hi_a:
+    if dense(a) and dense(b):
+        shared = start_a < start_b + b.nbytes and start_b < start_a + a.nbytes
+    else:
+        shared = np.shares_memory(a, b)
+    if shared:
         raise RuntimeError(
             f"{name}: unsupported operation: some elements of the input tensor and the written-to "
             "tensor refer to a single memory location. Please clone() the tensor before performing "
@@ -304,6 +311,10 @@ def dense(a: Any) -> bool:
             return False
         expected *= n
     return True
+
+
+def _in_order(operands: Sequence[np.ndarray]) -> bool:
+    return all(d.flags.c_contiguous for d in operands)
 
 
 def _number(value: Any, dtype: np.dtype) -> np.ndarray:

@@ -72,6 +72,8 @@ def rows_of(a: np.ndarray) -> np.ndarray:
 def _batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    if math.prod(lead) == 1:
+        return product(a.reshape(m, k), b.reshape(k, n)).reshape(*lead, m, n)
     out = host.empty((*lead, m, n), a.dtype)
     axis = max(range(len(lead)), key=lambda d: lead[d])
     count = lead[axis]
@@ -127,7 +129,7 @@ def same_dtype(name: str, a: Tensor, b: Tensor) -> DType:
             f"{_dtype_name(a.dtype)} != {_dtype_name(b.dtype)}"
         )
     if a.dtype.category == 0:
-        raise RuntimeError(f'{name}: "addmm_impl_cpu_" not implemented for \'Bool\'')
+        raise RuntimeError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
     return a.dtype
 
 
@@ -205,8 +207,11 @@ def _linear_vjp(g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Sequ
     columns = weight._data.shape[1]
     rows = g.reshape(-1, weight._data.shape[0])  # type: ignore[attr-defined]
     return (
-        matmul_op(g, conj(weight)) if needs[0] and g._data.ndim > 1 else
-        matmul(g, conj(weight)) if needs[0] else None,
+        matmul_op(g, conj(weight))
+        if needs[0] and g._data.ndim > 1
+        else matmul(g, conj(weight))
+        if needs[0]
+        else None,
         matmul_op(_swap(rows), conj(x.reshape(-1, columns))) if needs[1] else None,  # type: ignore[attr-defined]
         rows.sum(0) if needs[2] else None,  # type: ignore[attr-defined]
     )
@@ -240,9 +245,7 @@ def _settled(data: np.ndarray, dtype: DType, wide: bool) -> Tensor:
     return wrap(data if wide else data.astype(dtype.np), dtype)
 
 
-@primitive(
-    name="linear", meta=_linear_meta, triton="matmul.linear", vjp=joint(_linear_vjp)
-)
+@primitive(name="linear", meta=_linear_meta, triton="matmul.linear", vjp=joint(_linear_vjp))
 def linear_op(x: Any, weight: Any, bias: Any) -> Any:
     """`x` (..., K) @ `weight` (N, K).T + `bias` (N,) -> (..., N)."""
     rows = x if x.ndim == 2 else rows_of(x)
@@ -413,9 +416,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (N, M) and (M, P)."""
     if input._data.ndim != 2 or mat2._data.ndim != 2:
         which = "self" if input._data.ndim != 2 else "mat2"
-        raise RuntimeError(
-            f"mm: {which} must be a matrix; got shapes {errors.shapes(input, mat2)}"
-        )
+        raise RuntimeError(f"mm: {which} must be a matrix; got shapes {errors.shapes(input, mat2)}")
     if input._data.shape[1] != mat2._data.shape[0]:
         raise mismatch("mm", input._data.shape, mat2._data.shape)
     return _matmul_short(input, mat2)
@@ -424,9 +425,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 def _check_batches(name: str, batch1: Tensor, batch2: Tensor) -> None:
     for i, x in ((1, batch1), (2, batch2)):
         if x._data.ndim != 3:
-            raise RuntimeError(
-                f"{name}: batch{i} must be a 3D tensor, got shape {tuple(x.shape)}"
-            )
+            raise RuntimeError(f"{name}: batch{i} must be a 3D tensor, got shape {tuple(x.shape)}")
     a, b = batch1._data.shape, batch2._data.shape
     if a[0] != b[0] or a[2] != b[1]:
         raise RuntimeError(
@@ -651,9 +650,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return linear_op(input, weight, bias)
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j] + bias[o]`."""
     from .einsum import einsum
 

@@ -162,13 +162,13 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 
 def _canonical_strides(data: Any, unit: int) -> tuple[int, ...]:
-    if not data.size:
-        out, step = [], 1
-        for n in reversed(data.shape):
-            out.append(step)
-            step *= max(n, 1)
-        return tuple(reversed(out))
-    return tuple(s // unit for s in data.strides)
+    """PyTorch's strides where NumPy's are arbitrary: of empty arrays, and of new dimensions."""
+    out, step = [], 1
+    for n, s in zip(reversed(data.shape), reversed(data.strides), strict=True):
+        stride = step if not data.size or (n == 1 and s == 0) else s // unit
+        out.append(stride)
+        step = max(n, 1) * stride
+    return tuple(reversed(out))
 
 
 @public()

@@ -142,7 +142,7 @@ class AotRuntime(Runtime):
 def compile_for(name: str) -> Iterator[AotRuntime]:
     """A block in which `launch` compiles for the target of this name and records `facts`."""
     with launch.using(AotRuntime(name)) as runtime:
-        yield runtime  # type: ignore[misc]
+        yield runtime
 
 
 # -- facts -----------------------------------------------------------------------------------------

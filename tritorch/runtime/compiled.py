@@ -116,6 +116,9 @@ class Executor:
         entry = self.entries.get(k)
         if entry is None:
             entry = self.entries[k] = self._compile(kernel, args, constants, warps, stages)
+        self._run(entry, grid, params)
+
+    def _run(self, entry: Entry, grid: tuple[int, ...], params: list[Any]) -> None:
         for i, cast in entry.casts:
             params[i] = cast(params[i])
         config = entry.configs.get(grid)

@@ -5,6 +5,9 @@ non-default stream, so that its work can be captured into graphs. Memory is retu
 the order of the stream that it was allocated on: `record_stream` says that another one uses it too.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (cuda-bindings has no stubs)
+
 from __future__ import annotations
 
 import gc

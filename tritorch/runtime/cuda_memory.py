@@ -1,5 +1,8 @@
 """CUDA memory: blocks of the pool, pinned host memory, and what to say when there is none left."""
 
+# pyright: reportAttributeAccessIssue=false
+# (cuda-bindings has no stubs)
+
 from __future__ import annotations
 
 import gc

@@ -96,10 +96,12 @@ class InterpreterRuntime(Runtime):
         p = parameters(kernel)
         p.check(kernel, args, constants)
         named = {name: _host_argument(a) for name, a in zip(p.runtime, args)}
-        kernel[tuple(int(n) for n in grid)](**named, **constants)
+        with np.errstate(all="ignore"):
+            kernel[tuple(int(n) for n in grid)](**named, **constants)
         self.launches[kernel.__name__] = self.launches.get(kernel.__name__, 0) + 1
         for name, a in zip(p.runtime, args):
-            if isinstance(a, Array) and not a.memory.is_intact():
+            memory = getattr(a, "memory", None)
+            if isinstance(memory, HostMemory) and not memory.is_intact():
                 raise RuntimeError(f"kernel {kernel.__name__} wrote out of bounds of {name}, {a}")
 
 
@@ -119,7 +121,7 @@ def _host_argument(a: Any) -> Any:
     else:
         name = "fp64" if isinstance(a, np.float64) else _scalar_type(a)
         value = np.array([a]).astype(_SCALARS[name])
-    kind = tl.str_to_ty(name, None)
+    kind: Any = tl.str_to_ty(name, None)
     return tl.tensor(TensorHandle(value, kind), kind)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from ..dtypes import DType
 from .array import Array
 from .memory import OutOfMemoryError, Runtime, Target, runtime
 
+R = TypeVar("R", bound=Runtime)
 _operator: ContextVar[str] = ContextVar("operator", default="")
 
 
@@ -66,8 +67,10 @@ class Launch:
             return
         try:
             (self._executor or self._start())(kernel, grid, args, constants, num_warps, num_stages)
+        except OutOfMemoryError:
+            raise
         except Exception as error:
-            raise _named(error, kernel, grid) from error
+            raise LaunchError(_described(error, kernel, grid, args)) from error
 
     def _start(self) -> Callable:
         self._runtime = runtime()
@@ -95,7 +98,7 @@ class Launch:
         return self.runtime.zeros(shape, dtype)
 
     @contextmanager
-    def using(self, other: Runtime) -> Iterator[Runtime]:
+    def using(self, other: R) -> Iterator[R]:
         """A block in which kernels run on another runtime."""
         before = self._runtime, self._executor
         self._runtime, self._executor = other, other.execute
@@ -109,12 +112,13 @@ class LaunchError(RuntimeError):
     """A kernel could not be compiled or launched; the message names the operator and the kernel."""
 
 
-def _named(error: Exception, kernel: Any, grid: tuple) -> Exception:
-    if isinstance(error, OutOfMemoryError):
-        return error
+def _described(error: Exception, kernel: Any, grid: tuple, args: Sequence) -> str:
     who = current_operator() or "launch"
     name = getattr(kernel, "__name__", repr(kernel))
-    return LaunchError(f"{who}: kernel {name}, grid {grid}: {type(error).__name__}: {error}")
+    given = ", ".join(
+        f"{a.shape} {a.dtype.name}" if isinstance(a, Array) else repr(a) for a in args
+    )
+    return f"{who}: kernel {name}, grid {grid}, of {given}: {type(error).__name__}: {error}"
 
 
 launch = Launch()

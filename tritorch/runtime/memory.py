@@ -166,6 +166,9 @@ def runtime() -> Runtime:
     """The accelerator of this process; RuntimeError where there is none."""
     global _runtime
     if _runtime is None:
+        wanted = os.environ.get("TRITORCH_EXECUTOR", "")
+        if wanted not in ("", "cuda", "interpreter"):
+            raise RuntimeError(f"TRITORCH_EXECUTOR={wanted}: expected cuda or interpreter")
         if interpreted():
             from .interpreter import InterpreterRuntime
 

@@ -24,7 +24,7 @@ def install(runtime: CudaRuntime) -> None:
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # as our launches do; else it warns
     import triton
 
-    triton.runtime.driver.set_active(TritonDriver(runtime))
+    triton.runtime.driver.set_active(TritonDriver(runtime))  # type: ignore[arg-type]
 
 
 class TritonDriver:
@@ -110,11 +110,11 @@ class _Utils:
 
     def load_binary(
         self, name: str, binary: bytes, shared: int, index: int
-    ) -> tuple[None, Any, int, int, int]:
+    ) -> tuple[Any, Any, int, int, int]:
         kernel = self._runtime.device(index).load(binary, name, shared)
         self._kept.append(kernel)
         a = kernel.attributes
-        return None, kernel, a.num_regs, a.local_size_bytes // 4, a.max_threads_per_block
+        return kernel, kernel, a.num_regs, a.local_size_bytes // 4, a.max_threads_per_block
 
     def unload_module(self, module: Any) -> None:
         """Kernels stay loaded: a captured graph may hold them."""

@@ -1,0 +1,204 @@
+"""The CUDA runtime against `fake_cuda.c`: test_runtime.py runs this in processes of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import threading
+
+import numpy as np
+import pytest
+from test_runtime import add_kernel, check_copies, dot_kernel
+
+from tritorch.dtypes import float16, float32, uint8
+from tritorch.runtime import cuda_memory
+from tritorch.runtime.array import Array
+from tritorch.runtime.launch import LaunchError, launch, operator
+from tritorch.runtime.memory import OutOfMemoryError, available
+
+BLOCKING = os.environ.get("CUDA_LAUNCH_BLOCKING") == "1"
+POISONED = os.environ.get("TRITORCH_POISON") == "1"
+DEVICES = int(os.environ.get("FAKE_CUDA_DEVICES", "1"))
+
+
+class Launched(ctypes.Structure):
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared", ctypes.c_uint),
+        ("stream", ctypes.c_uint64),
+        ("name", ctypes.c_char * 64),
+        ("parameters", ctypes.c_uint64 * 16),
+    ]
+
+
+driver = ctypes.CDLL("libcuda.so.1")
+driver.fake_launch.restype = ctypes.POINTER(Launched)
+
+
+def last() -> Launched:
+    return driver.fake_launch(driver.fake_launches() - 1)[0]
+
+
+@pytest.fixture
+def x() -> Array:
+    return launch.zeros((256, 256), float32)
+
+
+def test_the_device_is_described() -> None:
+    rt = launch.runtime
+    assert available()
+    assert rt.device_count() == DEVICES
+    assert (rt.target().backend, rt.target().arch, rt.target().sms) == ("cuda", 90, 132)
+    assert launch.target.shared_memory == 232448
+    assert not launch.target.interpreted
+    assert rt.properties().name == "Fake H200"
+    assert rt.properties().total_memory == 1 << 30
+    with pytest.raises(RuntimeError, match="cuda:7 does not exist"):
+        rt.device(7)
+
+
+def test_copies() -> None:
+    check_copies()
+
+
+def test_launches_reach_the_driver(x: Array) -> None:
+    driver.fake_parameters(7)
+    waited = driver.fake_synchronised()
+    launch(add_kernel, (64, 2), [x, x, x, 1 << 16, 0.5], {"BLOCK": 1024}, 8)
+    seen = last()
+    assert seen.name == b"add_kernel"
+    assert (tuple(seen.grid), tuple(seen.block), seen.shared) == ((64, 2, 1), (256, 1, 1), 0)
+    assert list(seen.parameters[:4]) == [x.ptr, x.ptr, x.ptr, 1 << 16]
+    assert np.uint32(seen.parameters[4] & 0xFFFFFFFF).view(np.float32) == 0.5
+    assert list(seen.parameters[5:7]) == [0, 0]
+    assert seen.stream == int(launch.runtime.device().stream.handle)
+    assert (driver.fake_synchronised() > waited) == BLOCKING
+
+
+def test_large_shared_memory_is_asked_for(x: Array) -> None:
+    driver.fake_parameters(4)
+    y = launch.empty((256, 256), float16)
+    launch(dot_kernel, (4, 4), [x, y, y, 256], {"BLOCK": 64}, 4, 4)
+    assert last().shared == driver.fake_dynamic_shared() > 48 * 1024
+
+
+def test_tritons_own_launch(x: Array) -> None:
+    driver.fake_parameters(5)
+    add_kernel[(3,)](x, x, x, 100, 0.5, BLOCK=128)
+    seen = last()
+    assert (seen.name, tuple(seen.grid)) == (b"add_kernel", (3, 1, 1))
+    assert list(seen.parameters[:4]) == [x.ptr, x.ptr, x.ptr, 100]
+
+
+def test_memory_is_counted_and_returned() -> None:
+    device = launch.runtime.device()
+    gc.collect()
+    before = device.memory_stats()["allocated"]
+    block = launch.empty((1 << 20,), uint8)
+    assert block.ptr % 512 == 0
+    assert device.memory_stats()["allocated"] == before + (1 << 20)
+    del block
+    assert device.memory_stats()["allocated"] == before
+    assert device.memory_stats()["peak"] >= before + (1 << 20)
+    device.reset_peak()
+    assert device.memory_stats()["peak"] == before
+    device.trim()
+    assert device.memory_stats()["reserved"] == before
+    assert launch.empty((0, 4), float32).ptr == 0
+
+
+def test_running_out_of_memory_explains_itself(x: Array) -> None:
+    trimmed = driver.fake_trimmed()
+    big = launch.empty((512, 1 << 20), uint8)
+    with operator("demo"), pytest.raises(OutOfMemoryError) as caught:
+        launch.empty((600 << 20,), uint8)
+    assert driver.fake_trimmed() == trimmed + 1
+    message = str(caught.value)
+    assert message.startswith(
+        "demo: CUDA out of memory on cuda:0: 600.00 MiB were asked for; of 1.00"
+    )
+    assert "Largest live arrays: (512, 1048576) uint8, 512.00 MiB; (256, 256) float32" in message
+    del big
+    launch.empty((600 << 20,), uint8)
+
+
+def test_fresh_memory_is_poisoned_on_request() -> None:
+    fresh = launch.runtime.copy_to_host(launch.empty((1000,), float32))
+    assert not POISONED or np.isnan(fresh).all()
+
+
+def test_streams_and_events(x: Array) -> None:
+    device = launch.runtime.device()
+    side = device.new_stream(priority=-1)
+    with device.use_stream(side):
+        assert device.stream is side
+        launch(add_kernel, (1,), [x, x, x, 64, 0.5], {"BLOCK": 64})
+        assert last().stream == int(side.handle)
+    assert device.stream is device.main_stream
+    first, second = device.new_event(timing=True), device.new_event(timing=True)
+    side.record(first)
+    side.record(second)
+    second.sync()
+    assert second - first >= 0
+
+
+def test_shared_memory_waits_for_the_other_stream() -> None:
+    device = launch.runtime.device()
+    before, waits = device.memory_stats()["allocated"], driver.fake_waits()
+    y = launch.empty((1000,), uint8)
+    y.memory.record_stream(device.new_stream())
+    del y
+    assert driver.fake_waits() == waits + 2
+    assert device.memory_stats()["allocated"] == before
+
+
+def test_each_thread_gets_a_context(x: Array) -> None:
+    failures = []
+
+    def work() -> None:
+        try:
+            launch.runtime.copy_to_host(launch.zeros((10,), float32))
+            launch(add_kernel, (1,), [x, x, x, 64, 0.5], {"BLOCK": 64})
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert not failures
+
+
+def test_a_late_failure_is_explained(x: Array) -> None:
+    driver.fake_fail_sync()
+    if BLOCKING:
+        with operator("demo"), pytest.raises(LaunchError, match=r"^demo: kernel add_.*ILLEGAL_ADD"):
+            launch(add_kernel, (1,), [x, x, x, 64, 0.5], {"BLOCK": 64})
+    else:
+        with pytest.raises(RuntimeError, match="CUDA_LAUNCH_BLOCKING=1 shows"):
+            launch.runtime.synchronize()
+
+
+def test_pinned_memory() -> None:
+    a = cuda_memory.pinned_empty((3, 4), np.dtype(np.float32))
+    a[...] = 1
+    assert a.sum() == 12
+    assert cuda_memory.is_pinned(a)
+    assert not cuda_memory.is_pinned(np.empty(3))
+
+
+@pytest.mark.skipif(DEVICES < 2, reason="one device")
+def test_two_devices(x: Array) -> None:
+    rt = launch.runtime
+    y = rt.empty((256, 256), float32, 1)
+    assert str(y.device) == "cuda:1"
+    rt.copy_from_host(np.ones((256, 256), np.float32), y)
+    rt.copy(y, x)
+    assert rt.copy_to_host(x).sum() == 1 << 16
+    launch(add_kernel, (1,), [y, y, y, 64, 0.5], {"BLOCK": 64})
+    assert last().stream == int(rt.device(1).stream.handle)
+    rt.set_device(1)
+    assert rt.current_device() == 1
+    assert str(launch.empty((1,), float32).device) == "cuda:1"
+    rt.set_device(0)

@@ -1,0 +1,285 @@
+"""Convolution of NumPy arrays (N, C, H, W): as matrix products over unfolded windows.
+
+The windows of a block of images, (C * R * S) rows by (P * Q) columns, are copied into a buffer that
+stays in a core's cache, and multiplied with the filters by BLAS; blocks go over the threads. A 1x1
+filter multiplies the image itself, and a filter for each channel (depthwise) is a sum of shifted
+products. The gradient of the input is a convolution with the flipped filters at stride 1, and at
+larger strides the windows' products added back where they came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..runtime import blas, host, parallel
+from .conv_depthwise import depthwise, depthwise_weight
+from .matmul import product
+
+Pair = tuple[int, int]
+BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
+FEW = 128  # pixels of an output below which several images share one product
+
+
+class Window(NamedTuple):
+    """How a filter moves over an image: `groups` of channels do not see each other."""
+
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+
+    def output(self, size: tuple[int, ...], kernel: tuple[int, ...]) -> Pair:
+        """The number of positions of the filter along both dimensions."""
+        h, w = (
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                size, kernel, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        return h, w
+
+    def transposed(self, kernel: tuple[int, ...]) -> Window:
+        """The window that takes a gradient at stride 1 back to the input."""
+        (ph, pw), (dh, dw) = self.padding, self.dilation
+        pads = dh * (kernel[0] - 1) - ph, dw * (kernel[1] - 1) - pw
+        return Window((1, 1), pads, self.dilation, self.groups)
+
+
+class Blocks:
+    """The pieces of work of one convolution: some images, or some rows of one."""
+
+    def __init__(self, x: np.ndarray, kernel: Pair, out: Pair, window: Window) -> None:
+        self.x, self.kernel, self.window = x, kernel, window
+        self.rows, self.columns = out
+        n, c = x.shape[:2]
+        row = c * kernel[0] * kernel[1] * self.columns * x.itemsize
+        self.joined = self.rows * self.columns < FEW
+        limit = 2 * BLOCK if self.joined else BLOCK
+        self.images = max(1, min(limit // (row * self.rows), -(-n // 4)))
+        chunks = 1
+        if self.images == 1:
+            least = 4 // n if row * self.rows > BLOCK // 4 else 1  # work for all threads
+            chunks = min(max(-(-row * self.rows // BLOCK), least, 1), self.rows)
+        self.height = -(-self.rows // chunks)
+
+    def __len__(self) -> int:
+        return -(-self.x.shape[0] // self.images) * -(-self.rows // self.height)
+
+    def tasks(self) -> list[tuple[int, int, int, int]]:
+        """(first image, last, first row of the output, last)."""
+        n = self.x.shape[0]
+        return [
+            (i, min(i + self.images, n), r, min(r + self.height, self.rows))
+            for i in range(0, n, self.images)
+            for r in range(0, self.rows, self.height)
+        ]
+
+    def unfold(
+        self, tasks: list[tuple[int, int, int, int]], joined: bool
+    ) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        """For each task its images, its rows, and the windows as a matrix for each group.
+
+        `joined` puts the images side by side, (groups, K, images * pixels), and else gives
+        (images, groups, K, pixels). The matrix is valid until the next one.
+        """
+        kh, kw = self.kernel
+        n, c = self.x.shape[:2]
+        buffer = host.empty((self.images * c * kh * kw * self.height * self.columns,), self.x.dtype)
+        padded = self._buffer()
+        for first, last, top, bottom in tasks:
+            view = self._windows(padded, first, last, top, bottom)
+            count, rows = last - first, bottom - top
+            size = count * c * kh * kw * rows * self.columns
+            if joined:
+                view = view.transpose(1, 2, 3, 0, 4, 5)
+            np.copyto(buffer[:size].reshape(view.shape), view)
+            g = self.window.groups
+            k, pixels = c // g * kh * kw, rows * self.columns
+            shape = (g, k, count * pixels) if joined else (count, g, k, pixels)
+            yield slice(first, last), slice(top, bottom), buffer[:size].reshape(shape)
+
+    def _buffer(self) -> np.ndarray | None:
+        """A block of images with a border of zeros; None where nothing is padded."""
+        if self.window.padding == (0, 0):
+            return None
+        (sh, _), (_, pw), (dh, _) = self.window.stride, self.window.padding, self.window.dilation
+        high = (self.height - 1) * sh + dh * (self.kernel[0] - 1) + 1
+        c, w = self.x.shape[1], self.x.shape[3]
+        return host.zeros((self.images, c, high, w + 2 * pw), self.x.dtype)
+
+    def _windows(
+        self, padded: np.ndarray | None, first: int, last: int, top: int, bottom: int
+    ) -> np.ndarray:
+        """A view (images, C, R, S, rows, columns) of what the filter sees."""
+        (sh, sw), (ph, pw), (dh, dw), _ = self.window
+        low = top * sh - ph
+        high = (bottom - 1) * sh - ph + dh * (self.kernel[0] - 1) + 1
+        if padded is None:
+            source = self.x[first:last, :, low:high]
+        else:
+            source = padded[: last - first, :, : high - low]
+            h, w = self.x.shape[2:]
+            a = max(low, 0)
+            b = max(min(high, h), a)
+            if self.height < self.rows:  # the border moves from block to block
+                source[:, :, : max(a - low, 0)] = 0
+                source[:, :, max(b - low, 0) :] = 0
+            source[:, :, a - low : b - low, pw : pw + w] = self.x[first:last, :, a:b]
+        n, c, y, x = source.strides
+        shape = (last - first, source.shape[1], *self.kernel, bottom - top, self.columns)
+        return np.lib.stride_tricks.as_strided(
+            source, shape, (n, c, dh * y, dw * x, sh * y, sw * x)
+        )
+
+
+def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
+    """`x` (N, C, H, W) with filters (O, C / groups, R, S) -> (N, O, P, Q)."""
+    n, o = x.shape[0], w.shape[0]
+    kernel = w.shape[2:]
+    p, q = window.output(x.shape[2:], kernel)
+    if not n * o * p * q:
+        return np.empty((n, o, p, q), x.dtype)
+    if not x.shape[1]:
+        out = np.zeros((n, o, p, q), x.dtype)
+        return out if bias is None else out + bias[:, None, None]
+    if kernel == (1, 1) and window.padding == (0, 0) and window.groups == 1:
+        out = _pointwise(x[:, :, :: window.stride[0], :: window.stride[1]], w[:, :, 0, 0])
+        return out if bias is None else _biased(out, bias)
+    if window.groups == x.shape[1] == o and x.dtype.kind == "f":
+        return depthwise(x, w[:, 0], bias, window, (p, q))
+    return _by_blocks(x, w, bias, window, (p, q))
+
+
+def _biased(out: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return parallel.elementwise(np.add, out, out, bias[:, None, None])
+
+
+def _pointwise(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    n, c, h, width = x.shape
+    return product(w[None], x.reshape(n, c, h * width)).reshape(n, w.shape[0], h, width)
+
+
+def _by_blocks(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window, size: Pair
+) -> np.ndarray:
+    n, o, groups = x.shape[0], w.shape[0], window.groups
+    p, q = size
+    out = host.empty((n, o, p, q), x.dtype)
+    target = out.reshape(n, groups, o // groups, p, q)
+    filters = w.reshape(groups, o // groups, math.prod(w.shape[1:]))
+    column = None if bias is None else bias.reshape(groups, o // groups, 1)
+    blocks = Blocks(x, w.shape[2:], size, window)  # type: ignore[arg-type]
+    tasks = blocks.tasks()
+
+    def body(start: int, stop: int) -> None:
+        for images, rows, matrix in blocks.unfold(tasks[start:stop], blocks.joined):
+            part = target[images, :, :, rows]
+            if blocks.joined:
+                got = np.matmul(filters, matrix)
+                if column is not None:
+                    got += column
+                count, _, _, r, _ = part.shape
+                got = got.reshape(groups, o // groups, count, r, q)
+                np.copyto(part, got.transpose(2, 0, 1, 3, 4))
+                continue
+            flat = part.reshape(*part.shape[:3], part.shape[3] * q)
+            np.matmul(filters, matrix, out=flat)
+            if column is not None:
+                flat += column
+
+    _run(body, len(tasks), out.size * filters.shape[2])
+    return out
+
+
+def _run(body: Any, tasks: int, work: int) -> None:
+    """The tasks over the threads, in at most eight pieces; at once where they are little work."""
+    with blas.single:
+        if work < 1 << 18:
+            body(0, tasks)
+        else:
+            parallel.run(body, tasks, -(-tasks // 8))
+
+
+def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.ndarray:
+    """What the output's gradient (N, O, P, Q) gives the input (N, C, *size)."""
+    o, groups = w.shape[0], window.groups
+    channels, kernel = w.shape[1] * groups, w.shape[2:]
+    if not g.size or not channels:
+        return np.zeros((g.shape[0], channels, *size), g.dtype)
+    back = window.transposed(kernel)
+    if window.stride == (1, 1) and min(back.padding) >= 0:
+        turned = w.reshape(groups, o // groups, *w.shape[1:])[..., ::-1, ::-1]
+        turned = turned.transpose(0, 2, 1, 3, 4).reshape(channels, o // groups, *kernel)
+        return forward(g, turned, None, back)
+    if kernel == (1, 1) and window.padding == (0, 0) and groups == 1:
+        out = host.zeros((g.shape[0], channels, *size), g.dtype)
+        out[:, :, :: window.stride[0], :: window.stride[1]] = _pointwise(g, w[:, :, 0, 0].T)
+        return out
+    return _add_back(g, w, size, window)
+
+
+def _add_back(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.ndarray:
+    """The products of all windows, added where the windows lie."""
+    n, o, p, q = g.shape
+    groups, (kh, kw) = window.groups, w.shape[2:]
+    (sh, sw), (ph, pw), (dh, dw), _ = window
+    channels, k = w.shape[1] * groups, math.prod(w.shape[1:])
+    out = host.empty((n, channels, *size), g.dtype)
+    filters = w.reshape(groups, o // groups, k).transpose(0, 2, 1)
+    gradient = g.reshape(n, groups, o // groups, p * q)
+    images = max(1, min(BLOCK // (channels * kh * kw * p * q * g.itemsize), -(-n // 4)))
+
+    def body(start: int, stop: int) -> None:
+        padded = host.empty((images, channels, size[0] + 2 * ph, size[1] + 2 * pw), g.dtype)
+        buffer = host.empty((images, groups, k, p * q), g.dtype)
+        for i in range(start * images, min(stop * images, n), images):
+            count = min(images, n - i)
+            matrix = np.matmul(filters, gradient[i : i + count], out=buffer[:count])
+            matrix = matrix.reshape(count, channels, kh, kw, p, q)
+            target = padded[:count]
+            target.fill(0)
+            for r in range(kh):
+                for s in range(kw):
+                    y, x = r * dh, s * dw
+                    target[:, :, y : y + sh * (p - 1) + 1 : sh, x : x + sw * (q - 1) + 1 : sw] += (
+                        matrix[:, :, r, s]
+                    )
+            np.copyto(out[i : i + count], target[:, :, ph : ph + size[0], pw : pw + size[1]])
+
+    _run(body, -(-n // images), g.size * k)
+    return out
+
+
+def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) -> np.ndarray:
+    """What the output's gradient (N, O, P, Q) and the input give the filters."""
+    o, groups, c = g.shape[1], window.groups, x.shape[1]
+    shape = (o, c // groups, *kernel)
+    if not g.size or not x.size:
+        return np.zeros(shape, g.dtype)
+    if groups == c == o and g.dtype.kind == "f":
+        return depthwise_weight(g, x, kernel, window).reshape(shape)
+    blocks = Blocks(x, kernel, g.shape[2:], window)  # type: ignore[arg-type]
+    tasks = blocks.tasks()
+    gradient = g.reshape(g.shape[0], groups, o // groups, *g.shape[2:])
+    grain = -(-len(tasks) // 8)
+    parts: dict[int, np.ndarray] = {}
+
+    def body(start: int, stop: int) -> None:
+        total = None
+        for images, rows, matrix in blocks.unfold(tasks[start:stop], joined=True):
+            part = gradient[images, :, :, rows].transpose(1, 2, 0, 3, 4)
+            part = part.reshape(groups, o // groups, matrix.shape[2])
+            got = np.matmul(part, matrix.transpose(0, 2, 1))
+            total = got if total is None else np.add(total, got, out=total)
+        parts[start] = total  # type: ignore[assignment]
+
+    with blas.single:
+        parallel.run(body, len(tasks), grain)
+    total = parts[0]
+    for start in sorted(parts)[1:]:
+        total += parts[start]
+    return total.reshape(shape)

@@ -1,0 +1,118 @@
+"""Reductions of NumPy arrays over any dimensions, in fixed pieces on the threads.
+
+What is reduced is brought to (outer, n, inner), contiguous, reduced along the middle. Where few
+results come of much, n is cut in parts of a fixed size, so that results do not depend on the
+number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..runtime import host, parallel
+
+PART = 1 << 17  # elements of a part: results of parts are few, and the calls of NumPy too
+Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
+
+
+def reduced_shape(shape: Sequence[int], dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    if keepdim:
+        return tuple([1 if d in dims else n for d, n in enumerate(shape)])
+    return tuple([n for d, n in enumerate(shape) if d not in dims])
+
+
+def canonical(x: np.ndarray, dims: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
+    """`x` as (outer, n, inner), and the order in which its kept dimensions stand there."""
+    kept = [d for d in range(x.ndim) if d not in dims]
+    if not x.flags.c_contiguous:
+        by_stride = sorted(range(x.ndim), key=lambda d: -abs(x.strides[d]))
+        if x.transpose(by_stride).flags.c_contiguous:
+            y, order = canonical(
+                x.transpose(by_stride), tuple(sorted(by_stride.index(d) for d in dims))
+            )
+            return y, [by_stride[d] for d in order]
+    size = math.prod([x.shape[d] for d in dims])
+    if not dims or dims[-1] - dims[0] == len(dims) - 1:
+        first, last = (dims[0], dims[-1] + 1) if dims else (x.ndim, x.ndim)
+        outer, inner = math.prod(x.shape[:first]), math.prod(x.shape[last:])
+        if not x.flags.c_contiguous:
+            x = _copy(x)
+        return x.reshape(outer, size, inner), kept
+    x = _copy(x.transpose(*kept, *dims))
+    return x.reshape(x.size // max(size, 1) if size else 0, size, 1), kept
+
+
+def _copy(x: np.ndarray) -> np.ndarray:
+    out = host.empty(x.shape, x.dtype)
+    np.copyto(out, x)
+    return out
+
+
+def reduce(
+    x: np.ndarray,
+    dims: tuple[int, ...],
+    keepdim: bool,
+    piece: Piece,
+    combine: Piece,
+) -> np.ndarray:
+    """`piece` over blocks of `x`; `combine` joins the results of the parts of a line."""
+    lines, order = canonical(x, dims)
+    shape = tuple(x.shape[d] for d in order)
+    out = over_lines(lines, piece, combine).reshape(shape)
+    if order != sorted(order):
+        out = out.transpose(np.argsort(order))
+    return out.reshape(reduced_shape(x.shape, dims, True)) if keepdim else out
+
+
+def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
+    """(outer, n, inner) to (outer, inner)."""
+    outer, n, inner = x.shape
+    if x.size <= parallel.BIG:
+        return piece(x)
+    if outer >= 2 * parallel.get_num_threads() or n * inner < PART:
+        return _gather(lambda a, b: piece(x[a:b]), outer, max(1, PART // (n * inner)), 0)
+    rows = max(1, PART // inner)
+    if n <= rows:
+        return _gather(lambda a, b: piece(x[:, :, a:b]), inner, max(1, PART // n), 1)
+    parts = [_gather(lambda a, b, o=o: piece(x[o : o + 1, a:b]), n, rows, 0) for o in range(outer)]
+    return combine(np.stack(parts))
+
+
+def _gather(f: Callable, n: int, grain: int, axis: int) -> np.ndarray:
+    parts: dict[int, np.ndarray] = {}
+
+    def body(start: int, stop: int) -> None:
+        parts[start] = f(start, stop)
+
+    parallel.run(body, n, grain)
+    return np.concatenate([parts[k] for k in sorted(parts)], axis=axis)
+
+
+def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Piece]:
+    """The piece and the combination of a reduction by an associative ufunc."""
+
+    def piece(x: np.ndarray) -> np.ndarray:
+        return ufunc.reduce(x, axis=1, dtype=dtype)
+
+    return piece, piece
+
+
+def add(x: np.ndarray) -> np.ndarray:
+    """Sums along the middle, of short chains of additions."""
+    outer, n, inner = x.shape
+    if inner > 1 or n < 64 or x.dtype.kind != "f" or x.size <= 4096:
+        if inner > 1 and n > 512 and x.dtype == np.float32:  # rows are added one after another
+            cut = n // 128 * 128
+            most = np.add.reduce(x[:, :cut].reshape(outer, cut // 128, 128, inner), axis=2)
+            return np.add.reduce(np.concatenate([most, x[:, cut:]], axis=1), axis=1)
+        return np.add.reduce(x, axis=1)
+    x = x.reshape(outer, n)
+    if n <= 4096:
+        return np.einsum("ij->i", x)[:, None]
+    cut = n // 4096 * 4096
+    most = np.einsum("ijk->ij", x[:, :cut].reshape(outer, cut // 4096, 4096))
+    rest = np.add.reduce(x[:, cut:], axis=1)
+    return (np.add.reduce(most, axis=1) + rest)[:, None]
