@@ -43,6 +43,7 @@ from .dtypes import (
 from . import testing as testing
 from .ops import (  # noqa: F401
     activation,
+    along,
     arithmetic,
     complex_view,
     conv,
@@ -60,6 +61,7 @@ from .ops import (  # noqa: F401
     python,
     rearrange,
     reduce,
+    scatter,
     softmax,
     strided,
     unary,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..runtime import host, parallel
 
-PART = 1 << 17  # elements of a part: results of parts are few, and the calls of NumPy too
+PART = 1 << 13  # elements of a part
 Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
 
 
@@ -72,23 +72,29 @@ def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
     outer, n, inner = x.shape
     if x.size <= parallel.BIG:
         return piece(x)
-    if outer >= 2 * parallel.get_num_threads() or n * inner < PART:
-        return _gather(lambda a, b: piece(x[a:b]), outer, max(1, PART // (n * inner)), 0)
-    rows = max(1, PART // inner)
-    if n <= rows:
-        return _gather(lambda a, b: piece(x[:, :, a:b]), inner, max(1, PART // n), 1)
-    parts = [_gather(lambda a, b, o=o: piece(x[o : o + 1, a:b]), n, rows, 0) for o in range(outer)]
-    return combine(np.stack(parts))
+    if outer >= 2 * parallel.get_num_threads():
+        return _gather(piece, x)
+    part = PART if inner == 1 else max(PART // inner, 16)
+    count = n // part
+    if count < 2:
+        return piece(x)
+    found = []
+    for line in x:
+        parts = _gather(piece, line[: count * part].reshape(count, part, inner))
+        rest = [piece(line[None, count * part :])] if count * part < n else []
+        found.append(combine(np.concatenate([parts, *rest])[None]))
+    return np.concatenate(found)
 
 
-def _gather(f: Callable, n: int, grain: int, axis: int) -> np.ndarray:
+def _gather(piece: Piece, x: np.ndarray) -> np.ndarray:
+    """`piece` over `x`, cut along its first dimension: once a thread, as each call takes the lock."""
     parts: dict[int, np.ndarray] = {}
 
     def body(start: int, stop: int) -> None:
-        parts[start] = f(start, stop)
+        parts[start] = piece(x[start:stop])
 
-    parallel.run(body, n, grain)
-    return np.concatenate([parts[k] for k in sorted(parts)], axis=axis)
+    parallel.run(body, len(x), -(-len(x) // parallel.get_num_threads()))
+    return np.concatenate([parts[k] for k in sorted(parts)])
 
 
 def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Piece]:
@@ -103,16 +109,6 @@ def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Pie
 def add(x: np.ndarray) -> np.ndarray:
     """Sums along the middle, of short chains of additions."""
     outer, n, inner = x.shape
-    if inner > 1 or n < 64 or x.dtype.kind != "f" or x.size <= 4096:
-        if inner > 1 and n > 512 and x.dtype == np.float32:  # rows are added one after another
-            cut = n // 128 * 128
-            most = np.add.reduce(x[:, :cut].reshape(outer, cut // 128, 128, inner), axis=2)
-            return np.add.reduce(np.concatenate([most, x[:, cut:]], axis=1), axis=1)
-        return np.add.reduce(x, axis=1)
-    x = x.reshape(outer, n)
-    if n <= 4096:
-        return np.einsum("ij->i", x)[:, None]
-    cut = n // 4096 * 4096
-    most = np.einsum("ijk->ij", x[:, :cut].reshape(outer, cut // 4096, 4096))
-    rest = np.add.reduce(x[:, cut:], axis=1)
-    return (np.add.reduce(most, axis=1) + rest)[:, None]
+    if inner == 1 and 64 <= n <= PART and x.dtype.kind == "f" and x.size > 4096:
+        return np.einsum("ij->i", x.reshape(outer, n))[:, None]
+    return np.add.reduce(x, axis=1)

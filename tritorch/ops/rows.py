@@ -80,6 +80,26 @@ def element_positions(shape: Sequence[int], i: np.ndarray, dim: int) -> np.ndarr
     return np.broadcast_to(at, i.shape)
 
 
+def take_elements(flat: np.ndarray, shape: Sequence[int], i: np.ndarray, dim: int) -> np.ndarray:
+    """The elements of a flattened array of `shape` that `i` names along `dim`."""
+    out = host.empty(i.shape, flat.dtype)
+    if i.size <= parallel.BIG or i.ndim < 2:
+        return np.take(flat, element_positions(shape, i, dim), out=out, mode="clip")
+    d = 0 if dim or i.shape[0] >= i.shape[1] else 1  # split where each part has positions of its own
+    step = math.prod(shape[d + 1 :])
+
+    def body(start: int, stop: int) -> None:
+        part = (slice(None),) * d + (slice(start, stop),)
+        at = element_positions(shape, i[part], dim)
+        if d != dim:
+            at = at + start * step
+        out[part] = np.take(flat, at, mode="clip")
+
+    grain = max(1, parallel.BLOCK * i.shape[d] // i.size)
+    parallel.run(body, i.shape[d], grain)
+    return out
+
+
 def positions(
     shape: Sequence[int], indices: Sequence[np.ndarray], dims: Sequence[int]
 ) -> np.ndarray:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
+from ..autograd.rules import joint
 from ..op import Op, primitive
-from ..tensor import Tensor, from_data
+from ..tensor import Tensor
 from . import rows
-from .api import PUBLIC, attach, public, with_out
+from .api import PUBLIC, attach, public, with_out, write_out
 from .arithmetic import where
-
-ALL = slice(None)
+from .view import _slice
 
 
 class Update(Op):
@@ -130,9 +130,7 @@ def _gather_meta(x: Tensor, index: Tensor, *, dim: int) -> tuple:
 
 
 def _gather_vjp(g: Tensor, x_shape: tuple, index: Tensor, dim: int) -> Tensor:
-    return scatter_op(
-        zeros_for(g, x_shape), index, g, dim=dim, reduce="add", include_self=True
-    )
+    return _add_at(zeros_for(g, x_shape), index, g, dim)
 
 
 @primitive(
@@ -155,10 +153,7 @@ def gather_op(x: Any, index: Any, *, dim: int) -> Any:
         return np.broadcast_to(x, index.shape).copy()
     rows.check_bounds(index, x.shape[dim], dim, wrap=False)
     flat = np.ascontiguousarray(x).reshape(-1)
-    out = np.empty(index.shape, x.dtype) if index.size < rows.LARGE else None
-    if out is not None:
-        return np.take(flat, rows.element_positions(x.shape, index, dim), out=out, mode="clip")
-    return rows.gather_big(flat, x.shape, index, dim)
+    return rows.take_elements(flat, x.shape, index, dim)
 
 
 @public(out=True)
@@ -173,10 +168,6 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     """
     d = errors.wrap_dim("gather", dim, input._data.shape)
     return gather_op(input, _check_index("gather", input, index, d), dim=d)
-
-
-def _reduced(x: Tensor, index: Tensor, src: Tensor, *, dim: int, reduce: Any, **_: Any) -> tuple:
-    return tuple(x._data.shape), x.dtype
 
 
 _UFUNCS = {"add": np.add, "multiply": np.multiply, "amax": np.maximum, "amin": np.minimum}
@@ -241,79 +232,67 @@ def _reduce_at(
     flat[hit] = divide(flat[hit], count[hit].astype(flat.dtype))
 
 
-def _scatter_vjp_x(
-    g: Tensor,
-    x: Tensor | None,
-    index: Tensor,
-    src: Tensor | None,
-    out: Tensor | None,
-    dim: int,
-    reduce: str | None,
-    include_self: bool,
-) -> Any:
-    if reduce == "add" and include_self:
-        return g
-    if reduce in (None, "add"):
-        return _zero_at(g, index, dim)
-    grad = _extreme_vjp if reduce in ("amax", "amin") else _REDUCTION_VJPS[reduce]
-    return grad(g, x, index, src, out, dim, include_self)  # type: ignore[arg-type]
-
-
 def _zero_at(g: Tensor, index: Tensor, dim: int) -> Tensor:
     zero = g.new_zeros(()).expand(index.shape)  # type: ignore[attr-defined]
     return scatter_op(g, index, zero, dim=dim, reduce=None, include_self=True)
-
-
-def _joint_scatter(
-    g: Tensor,
-    x: Tensor,
-    index: Tensor,
-    src: Tensor,
-    out: Tensor,
-    dim: int,
-    reduce: str,
-    include_self: bool,
-    needs: list,
-) -> tuple:
-    rule = {"mean": _mean_vjp, "multiply": _product_vjp}.get(reduce, _extreme_vjp)
-    gx, gs = rule(g, x, index, src, out, dim, reduce, include_self)
-    return (gx if include_self else _zero_at(gx, index, dim)), None, gs
 
 
 def _add_at(x: Tensor, index: Tensor, src: Tensor, dim: int) -> Tensor:
     return scatter_op(x, index, src, dim=dim, reduce="add", include_self=True)
 
 
-def _mean_vjp(
-    g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int, r: str, include: bool
-) -> tuple[Tensor, Tensor]:
-    count = _add_at(g.new_full(x.shape, int(include)), index, src.detach() * 0 + 1, dim)  # type: ignore
+scatter_op = Update(
+    "scatter",
+    ("x", "index", "src"),
+    meta=_spec,
+    triton="index.scatter",
+    cpu=_change_at,
+    vjp=(
+        lambda g, index, dim, reduce: g if reduce else _zero_at(g, index, dim),
+        None,
+        lambda g, index, dim: gather_op(g, index, dim=dim),
+    ),
+    samples=lambda s: [
+        s((3, 4), np.array([[0, 2, 1], [2, 1, 0]]), (2, 3), dim=0, reduce=None, include_self=True),
+        s((3, 4), s.ints(4, (3, 6)), (3, 6), dim=1, reduce="add", include_self=True),
+        s((), s.ints(1, ()), (), dim=0, reduce="add", include_self=True),
+        s((2, 3), s.ints(3, (0, 3)), (0, 3), dim=0, reduce=None, include_self=True),
+    ],
+)
+
+
+# -- reductions -------------------------------------------------------------------------------------
+
+
+def _mean_vjp(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, **p: Any) -> tuple:
+    dim, own = p["dim"], int(p["include_self"])
+    ones = zeros_for(g, src.shape) + 1
+    count = _add_at(g.new_full(x.shape, own), index, ones, dim)  # type: ignore[attr-defined]
     share = g / where(count == 0, 1, count)
     return share, gather_op(share, index, dim=dim)
 
 
-def _extreme_vjp(
-    g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int, r: str, include: bool
-) -> tuple[Tensor, Tensor]:
+def _extreme_vjp(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, **p: Any) -> tuple:
     """Equal extremes share the gradient."""
-    own, hits = (x == out).to(g.dtype), (src == gather_op(out, index, dim=dim)).to(g.dtype)  # type: ignore
-    count = _add_at(own if include else own * 0, index, hits, dim)
+    dim = p["dim"]
+    own = (x == out).to(g.dtype) * int(p["include_self"])  # type: ignore[attr-defined]
+    hits = (src == gather_op(out, index, dim=dim)).to(g.dtype)  # type: ignore[attr-defined]
+    count = _add_at(own, index, hits, dim)
     share = g / where(count == 0, 1, count)
-    return own * share if include else g, hits * gather_op(share, index, dim=dim)
+    return own * share if p["include_self"] else g, hits * gather_op(share, index, dim=dim)
 
 
-def _product_vjp(
-    g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, dim: int, r: str, include: bool
-) -> tuple[Tensor, Tensor]:
+def _product_vjp(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, **p: Any) -> tuple:
     """The product of the others: the quotient, but for a zero the product with a 1 in its place."""
+    dim, include = p["dim"], p["include_self"]
 
     def again(a: Tensor, b: Tensor) -> Tensor:
-        return scatter_op(a, index, b, dim=dim, reduce=r, include_self=include)
+        return reduce_op(a, index, b, dim=dim, reduce="multiply", include_self=include)
 
     full = where(x == 0, 1, x)
     gx = g * again(full, src) / full
     zero = src == 0
-    count = _add_at(zeros_for(src, x.shape), index, zero.to(src.dtype), dim)  # type: ignore
+    count = _add_at(zeros_for(g, x.shape), index, zero.to(g.dtype), dim)  # type: ignore
     if include:
         count = count + (x == 0)
     alone = zero & (gather_op(count, index, dim=dim) == 1)
@@ -322,23 +301,218 @@ def _product_vjp(
     return gx, where(alone, gather_op(g * others, index, dim=dim), quotient)
 
 
-class _Scatter(Update):
-    """`scatter` whose rules save values only for the reductions that need them."""
-
-    def _rules(self) -> Any:
-        return self.rules
-
-    def record(self, inputs: Sequence, params: dict, out: Any) -> None:
-        simple = params["reduce"] in (None, "add")
-        Op.record(self if simple else valued_op, inputs, params, out)
-
-    def inplace(self, *inputs: Any, **params: Any) -> Tensor:
-        simple = params["reduce"] in (None, "add")
-        return Op.inplace(self if simple else valued_op, *inputs, **params)
+def _sum_vjp(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, **p: Any) -> tuple:
+    return g, gather_op(g, index, dim=p["dim"])
 
 
-def _src_vjp(g: Tensor, index: Tensor, src_shape: tuple, dim: int) -> Tensor:
-    return gather_op(g, index, dim=dim)
+_VJPS = {"mean": _mean_vjp, "multiply": _product_vjp, "add": _sum_vjp}
 
 
-_FIELDS: dict[str, Any] = {"meta": _reduced, "triton": "index.scatter", "cpu": _change_at}
+def _reduce_vjp(
+    g: Tensor,
+    x: Tensor,
+    index: Tensor,
+    src: Tensor,
+    out: Tensor,
+    dim: int,
+    reduce: str,
+    include_self: bool,
+) -> tuple:
+    rule = _VJPS.get(reduce, _extreme_vjp)
+    gx, gs = rule(g, x, index, src, out, dim=dim, include_self=include_self)
+    return (gx if include_self else _zero_at(gx, index, dim)), None, gs
+
+
+def _reduce_samples(s: Any) -> Any:
+    for reduce in ("add", "multiply", "mean", "amax", "amin"):
+        for include in (True, False):
+            x = s.distinct((2, 9))
+            at, keys = {"dim": 1, "include_self": include}, s.ints(4, (2, 5))
+            yield s(x[:, :4], keys, x[:, 4:], reduce=reduce, **at)
+
+
+reduce_op = Update(
+    "scatter_reduce",
+    ("x", "index", "src"),
+    meta=_spec,
+    triton="index.scatter",
+    cpu=_change_at,
+    vjp=joint(_reduce_vjp),
+    samples=_reduce_samples,
+)
+
+
+# -- public -----------------------------------------------------------------------------------------
+
+
+def _fitting(src: Tensor, index: Tensor) -> Tensor:
+    """The part of `src` that has a partner in `index`."""
+    want = tuple(index._data.shape)
+    if tuple(src._data.shape) == want:
+        return src
+    if not want or not src._data.shape:
+        return src.reshape(want)  # type: ignore[attr-defined]
+    return _slice(src, key=tuple(slice(0, n) for n in want))
+
+
+def _source(name: str, x: Tensor, d: int, index: Tensor, src: Any) -> tuple[Tensor, Tensor]:
+    """Checked (index, src); a number becomes a tensor of it."""
+    if isinstance(src, Tensor):
+        index = _check_index(name, x, index, d, src)
+        if src.dtype is not x.dtype:
+            raise RuntimeError(
+                f"{name}(): Expected self.dtype to be equal to src.dtype, got {x.dtype} and "
+                f"{src.dtype}"
+            )
+        return index, _fitting(src, index) if index._data.size else src
+    index = _check_index(name, x, index, d)
+    return index, x.new_full((), src).expand(index.shape)  # type: ignore[attr-defined]
+
+
+_SCATTER_REDUCE = {None: None, "add": "add", "multiply": "multiply"}
+
+
+def _chosen(reduce: Any, include_self: bool) -> Op:
+    return scatter_op if reduce is None or (reduce == "add" and include_self) else reduce_op
+
+
+def scatter_call(
+    self: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None
+) -> tuple[Op, tuple, dict]:
+    if reduce not in _SCATTER_REDUCE:
+        raise RuntimeError(f"scatter: reduce argument must be either add or multiply, got {reduce}")
+    d = errors.wrap_dim("scatter", dim, self._data.shape)
+    index, src = _source("scatter", self, d, index, src)
+    op = _chosen(reduce, True)
+    return op, (self, index, src), {"dim": d, "reduce": reduce, "include_self": True}
+
+
+def _value(src: Any, value: Any) -> Any:
+    if src is None and value is None:
+        raise TypeError("scatter(): missing required argument 'src' or 'value'")
+    return value if src is None else src
+
+
+@public(out=True)
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """A copy with `out[index[i][j]][j] = src[i][j]` for dim 0, and so on.
+
+    `src` is a tensor or a number; with `reduce` "add" or "multiply" it is added or multiplied.
+    """
+    op, inputs, params = scatter_call(input, dim, index, _value(src, value), reduce)
+    return op(*inputs, **params)
+
+
+def scatter_(
+    self: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Any = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """`scatter` in place."""
+    op, inputs, params = scatter_call(self, dim, index, _value(src, value), reduce)
+    return op.inplace(*inputs, **params)
+
+
+attach("scatter_", scatter_)
+
+
+@publish(scatter_op)
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Call:
+    """A copy with `src` added: `out[index[i][j]][j] += src[i][j]` for dim 0, and so on."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"scatter_add(): argument 'src' must be Tensor, not {type(src).__name__}")
+    d = errors.wrap_dim("scatter_add", dim, input._data.shape)
+    index, src = _source("scatter_add", input, d, index, src)
+    return (input, index, src), {"dim": d, "reduce": "add", "include_self": True}
+
+
+_REDUCE = {"sum": "add", "prod": "multiply", "mean": "mean", "amax": "amax", "amin": "amin"}
+
+
+def reduce_call(
+    self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool
+) -> tuple[Op, tuple, dict]:
+    if reduce not in _REDUCE:
+        raise RuntimeError(
+            f"scatter_reduce: reduce argument must be either sum, prod, mean, amax or amin, got "
+            f"{reduce}"
+        )
+    d = errors.wrap_dim("scatter_reduce", dim, self._data.shape)
+    index, src = _source("scatter_reduce", self, d, index, src)
+    params = {"dim": d, "reduce": _REDUCE[reduce], "include_self": include_self}
+    return _chosen(_REDUCE[reduce], include_self), (self, index, src), params
+
+
+@public(out=True)
+def scatter_reduce(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """A copy in which the elements that `index` names are reduced with those of `src`.
+
+    `reduce` is "sum", "prod", "mean", "amax" or "amin"; without `include_self` what was there
+    before takes no part.
+    """
+    op, inputs, params = reduce_call(input, dim, index, src, reduce, include_self)
+    return op(*inputs, **params)
+
+
+def scatter_reduce_(
+    self: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """`scatter_reduce` in place."""
+    op, inputs, params = reduce_call(self, dim, index, src, reduce, include_self)
+    return op.inplace(*inputs, **params)
+
+
+attach("scatter_reduce_", scatter_reduce_)
+
+
+@public()
+def take_along_dim(
+    input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
+) -> Tensor:
+    """`gather` of broadcast tensors, as after `argsort`; without `dim` of the flattened ones."""
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}"
+        )
+    if dim is None:
+        found = gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
+        return found if out is None else write_out("take_along_dim", out, found)
+    a, b = list(input._data.shape), list(indices._data.shape)
+    if len(a) != len(b):
+        raise RuntimeError(
+            "take_along_dim(): input and indices should have the same number of dimensions, but "
+            f"got {len(a)} dimensions for input, and {len(b)} dimensions for indices"
+        )
+    d = errors.wrap_dim("take_along_dim", dim, a)
+    a[d], b[d] = (b[d], a[d]) if a else (0, 0)
+    common_a = errors.broadcast_shapes("take_along_dim", b, input._data.shape)
+    common_b = errors.broadcast_shapes("take_along_dim", a, indices._data.shape)
+    found = gather(input.expand(common_a), d, indices.expand(common_b))  # type: ignore
+    return found if out is None else write_out("take_along_dim", out, found)
+

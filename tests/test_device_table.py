@@ -1,0 +1,113 @@
+"""The table over all operators on a device: the same calls as on the CPU, through the kernels.
+
+In Triton's interpreter (TRITORCH_EXECUTOR=interpreter, a process of its own), on a GPU where there
+is one, and compiled ahead of time for targets that need not be present. Fresh device memory is
+filled with NaN, so an output that a kernel does not write is seen.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import tritorch as torch
+from tritorch import op as spine, testing
+from tritorch.op import Op
+from tritorch.runtime import memory
+from tritorch.tensor import Tensor
+
+OPERATORS = [op for op in testing.operators() if not op.is_view and op.triton is not None]
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+LAYOUTS = {"contiguous": None, "transposed": testing.transposed, "gapped": testing.gapped}
+# Relative and absolute tolerances: the kernels' own exp, log and sums against NumPy's.
+TOLERANCE = {"float32": (2e-5, 2e-5), "float16": (2e-3, 2e-3), "bfloat16": (2e-2, 2e-2)}
+
+
+
+def outputs(result: object) -> list[Tensor]:
+    return list(result) if isinstance(result, tuple) else [result]  # type: ignore[list-item]
+
+
+def check(op: Op, dtype: torch.dtype, layout: str) -> None:
+    spine.FALLBACKS.clear()
+    for sample in testing.samples_of(op):
+        args = sample.tensors(dtype, layout=LAYOUTS[layout])
+        if any(isinstance(a, Tensor) and a.is_complex() for a in args):
+            continue
+        params = {k: torch.device("cuda:0") if k == "device" else v for k, v in sample.params.items()}
+        there = [a.to("cuda") if isinstance(a, Tensor) else a for a in args]
+        with torch.no_grad():
+            expected, got = outputs(op(*args, **sample.params)), outputs(op(*there, **params))
+        rtol, atol = TOLERANCE[dtype.name]
+        for g, e in zip(got, expected, strict=True):
+            assert g.is_cuda, "the result left the device"
+            assert (tuple(g.shape), g.dtype) == (tuple(e.shape), e.dtype), sample
+            a, b = g.cpu().double().numpy(), e.double().numpy()
+            assert np.allclose(a, b, rtol, atol, equal_nan=True), (sample, np.abs(a - b).max())
+    assert not spine.FALLBACKS, f"{op.name}: ran on the host"
+
+
+cases = [
+    pytest.param(op, dtype, layout, id=f"{op.name}-{dtype.name}-{layout}")
+    for op in OPERATORS
+    for dtype, layout in (
+        *((d, "contiguous") for d in DTYPES),
+        (torch.float32, "transposed"),
+        (torch.float32, "gapped"),
+    )
+]
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+@pytest.mark.parametrize(("op", "dtype", "layout"), cases)
+def test_interpreted(op: Op, dtype: torch.dtype, layout: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the interpreter's NumPy
+        check(op, dtype, layout)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(memory.interpreted() or not memory.available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("op", "dtype", "layout"), cases)
+def test_on_gpu(op: Op, dtype: torch.dtype, layout: str) -> None:
+    check(op, dtype, layout)
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+def test_a_network_trains_on_the_device() -> None:
+    def losses(device: str) -> list[float]:
+        torch.manual_seed(0)
+        rng = np.random.default_rng(0)
+        x = torch.tensor(rng.standard_normal((8, 5)), dtype=torch.float32, device=device)
+        y = torch.tensor(rng.integers(0, 3, 8), device=device)
+        w = torch.tensor(rng.standard_normal((3, 5)) * 0.5, dtype=torch.float32, device=device)
+        w.requires_grad_()
+        found = []
+        for _ in range(3):
+            loss = torch.nn.functional.cross_entropy(torch.nn.functional.linear(x.tanh(), w), y)
+            (g,) = torch.autograd.grad(loss, w)
+            with torch.no_grad():
+                w -= 0.5 * g
+            found.append(loss.item())
+        return found
+
+    assert np.allclose(losses("cuda"), losses("cpu"), rtol=1e-5)
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+def test_an_operator_without_a_kernel_falls_back_with_one_warning() -> None:
+    spine.FALLBACKS.clear()
+    plain = Op("test_fallback", ("x",), meta=spine.same_as("x"), cpu=lambda x: x * 3)
+    try:
+        x = torch.ones(3, device="cuda")
+        with pytest.warns(UserWarning, match="test_fallback: no Triton kernel"):
+            y = plain(x)
+        assert plain(x).is_cuda and y.cpu().tolist() == [3, 3, 3]
+        assert spine.FALLBACKS["test_fallback"] == 2
+    finally:
+        del spine.REGISTRY["test_fallback"]

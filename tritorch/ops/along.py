@@ -1,0 +1,287 @@
+"""Slices of one dimension by a vector of positions: index_select, index_add, index_copy ..."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import errors
+from ..op import primitive
+from ..tensor import Tensor
+from . import rows
+from .api import attach, public
+from .arithmetic import mul
+from .scatter import Call, Update, _spec, publish, same_device_index, scatter_reduce, zeros_for
+
+
+def _vector(name: str, x: Tensor, dim: int, index: Any) -> int:
+    """The checked dimension; `index` is a vector of integers."""
+    d = errors.wrap_dim(name, dim, x._data.shape)
+    same_device_index(name, x, index)
+    if index._data.ndim > 1:
+        raise IndexError(
+            f"{name}(): Index is supposed to be a vector, got shape {tuple(index.shape)}"
+        )
+    return d
+
+
+def _check(index: np.ndarray, n: int) -> None:
+    if index.size and (int(index.min()) < 0 or int(index.max()) >= n):
+        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
+        raise IndexError(f"index out of range in self: index {bad}, size {n}")
+
+
+def _select_meta(x: Tensor, index: Tensor, *, dim: int) -> tuple:
+    shape = tuple(x._data.shape)
+    if not shape:
+        return (), x.dtype
+    return (*shape[:dim], index._data.size, *shape[dim + 1 :]), x.dtype
+
+
+@primitive(
+    name="index_select",
+    meta=_select_meta,
+    triton="index.index_select",
+    exact=True,
+    vjp=(
+        lambda g, x_shape, index, dim: index_add_op(
+            zeros_for(g, x_shape), index, g, dim=dim, alpha=1
+        ),
+        None,
+    ),
+    samples=lambda s: [
+        s((3, 4), s.ints(3, (5,)), dim=0),
+        s((2, 3, 2), s.ints(3, (2,)), dim=1),
+        s((3,), s.ints(1, (0,)), dim=0),
+    ],
+)
+def select_op(x: Any, index: Any, *, dim: int) -> Any:
+    if not x.ndim:
+        _check(index, 1)
+        return x.copy()
+    _check(index, x.shape[dim])
+    return rows.take(x, index.reshape(-1), dim)
+
+
+@public(out=True)
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of a dimension at the positions in a vector, as a copy."""
+    d = _vector("index_select", input, dim, index)
+    if not input._data.ndim and index._data.size != 1:
+        raise RuntimeError(
+            f"index_select(): Index to scalar can have only 1 value, got {index._data.size} value(s)"
+        )
+    return select_op(input, index, dim=d)
+
+
+# -- writing ------------------------------------------------------------------------------------------
+
+
+def _add(out: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int, alpha: Any) -> None:
+    if not out.ndim:
+        out, source = out.reshape(1), source.reshape(-1)
+    _check(index, out.shape[dim])
+    if alpha != 1:
+        source = np.multiply(source, alpha, dtype=source.dtype)
+    rows.add_along(out, index.reshape(-1), source, dim)
+
+
+index_add_op = Update(
+    "index_add",
+    ("x", "index", "source"),
+    meta=_spec,
+    triton="index.index_add",
+    cpu=_add,
+    vjp=(
+        lambda g: g,
+        None,
+        lambda g, index, source_shape, dim, alpha: _scaled(
+            select_op(g, index, dim=dim), alpha
+        ).reshape(source_shape),
+    ),
+    samples=lambda s: [
+        s((3, 4), s.ints(3, (5,)), (5, 4), dim=0, alpha=1),
+        s((2, 3, 2), s.ints(3, (4,)), (2, 4, 2), dim=1, alpha=2),
+        s((2, 3), s.ints(3, (4,)), (2, 4), dim=1, alpha=1),
+        s((3,), s.ints(3, (2,)), (2,), dim=0, alpha=0.5),
+    ],
+)
+
+
+def _scaled(g: Tensor, alpha: Any) -> Any:
+    return g if alpha == 1 else mul(g, alpha)
+
+
+def _check_source(name: str, x: Tensor, d: int, index: Tensor, source: Tensor) -> None:
+    n = index._data.size
+    if source.dtype is not x.dtype:
+        raise RuntimeError(
+            f"{name}(): self ({x.dtype}) and source ({source.dtype}) must have the same scalar type"
+        )
+    want, have = list(x._data.shape), list(source._data.shape)
+    if want:
+        want[d] = n
+    if want != have and not (not want and n == 1 == source._data.size):
+        raise RuntimeError(
+            f"{name}(): Source/destination tensor must have same slice shapes: expected {want} for "
+            f"{n} indices along dimension {d}, got {have}"
+        )
+
+
+@publish(index_add_op)
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1
+) -> Call:
+    """A copy with `alpha` times the slices of `source` added at the positions in a vector.
+
+    Positions may repeat: the slices are added in order.
+    """
+    d = _vector("index_add", input, dim, index)
+    _check_source("index_add", input, d, index, source)
+    if input.dtype.category < 2 and isinstance(alpha, float | complex):
+        raise RuntimeError(
+            "index_add(): For integral input tensors, argument alpha must not be a floating point "
+            "number."
+        )
+    return (input, index, source), {"dim": d, "alpha": alpha}
+
+
+def _copy(out: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int) -> None:
+    if not out.ndim:
+        out, source = out.reshape(1), source.reshape(-1)
+    rows.check_bounds(index, out.shape[dim], dim, wrap=False)
+    out[(slice(None),) * dim + (index.reshape(-1),)] = source
+
+
+index_copy_op = Update(
+    "index_copy",
+    ("x", "index", "source"),
+    meta=_spec,
+    cpu=_copy,
+    exact=True,
+    vjp=(
+        lambda g, index, dim: index_fill_op(g, index, g.new_zeros(()), dim=dim),
+        None,
+        lambda g, index, source_shape, dim: select_op(g, index, dim=dim).reshape(source_shape),
+    ),
+    samples=lambda s: [
+        s((3, 4), np.array([2, 0]), (2, 4), dim=0),
+        s((2, 3, 2), np.array([1]), (2, 1, 2), dim=1),
+    ],
+)
+
+
+@publish(index_copy_op)
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Call:
+    """A copy with the slices of `source` stored at the positions in a vector."""
+    d = _vector("index_copy", input, dim, index)
+    if index.dtype.name != "int64":
+        raise RuntimeError(f"index_copy(): Expected a long tensor for index, but got {index.dtype}")
+    n, m = source._data.ndim, input._data.ndim
+    if n and m and n != m:
+        raise IndexError(
+            f"index_copy(): When source and destination are not scalars, their dimensionality must "
+            f"match. Source dimensionality ({n}), destination dimensionality ({m})"
+        )
+    if source._data.shape and source._data.shape[d] != index._data.size:
+        raise IndexError(
+            f"index_copy(): Number of indices ({index._data.size}) should be equal to "
+            f"source.size(dim) ({source._data.shape[d]})"
+        )
+    _check_source("index_copy", input, d, index, source)
+    return (input, index, source), {"dim": d}
+
+
+def _fill(out: np.ndarray, index: np.ndarray, value: np.ndarray, *, dim: int) -> None:
+    if not out.ndim:
+        out = out.reshape(1)
+    rows.check_bounds(index, out.shape[dim], dim, wrap=True)
+    out[(slice(None),) * dim + (index.reshape(-1),)] = value.astype(out.dtype)
+
+
+index_fill_op = Update(
+    "index_fill",
+    ("x", "index", "value"),
+    meta=_spec,
+    cpu=_fill,
+    exact=True,
+    vjp=(
+        lambda g, index, dim: index_fill_op(g, index, g.new_zeros(()), dim=dim),
+        None,
+        lambda g, index, dim: select_op(g, index, dim=dim).sum(),
+    ),
+    samples=lambda s: [
+        s((3, 4), np.array([2, 0]), (), dim=0),
+        s((2, 3, 2), np.array([1]), (), dim=1),
+    ],
+)
+
+
+@publish(index_fill_op, out=False)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Call:
+    """A copy with the slices at the positions in a vector filled with a value."""
+    d = errors.wrap_dim("index_fill", dim, input._data.shape)
+    if index.dtype.name not in ("int64", "int32"):
+        raise IndexError(
+            f"index_fill(): Expected dtype int64 for index, got {index.dtype}"
+        )
+    if isinstance(value, Tensor):
+        if value._data.ndim:
+            raise RuntimeError(
+                "index_fill(): Only supports 0-dimension value tensor but got tensor with "
+                f"{value._data.ndim} dimensions."
+            )
+    else:
+        if isinstance(value, complex) and not input.dtype.is_complex:
+            raise RuntimeError(
+                "index_fill(): Converting complex Scalar to non-complex type is not supported"
+            )
+        value = input.new_full((), value)  # type: ignore[attr-defined]
+    return (input, index, value), {"dim": d}
+
+
+@public(out=True)
+def index_reduce(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """A copy whose slices at the positions in a vector are reduced with those of `source`.
+
+    `reduce` is "prod", "mean", "amax" or "amin".
+    """
+    d = _vector("index_reduce", input, dim, index)
+    _check_source("index_reduce", input, d, index, source)
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+        )
+    if not input._data.ndim:
+        index, source = index.reshape(()), source.reshape(())  # type: ignore[attr-defined]
+    else:
+        line = (1,) * d + (-1,) + (1,) * (input._data.ndim - 1 - d)
+        index = index.reshape(line).expand(source.shape)  # type: ignore[attr-defined]
+    return scatter_reduce(input, d, index, source, reduce, include_self=include_self)
+
+
+def index_reduce_(
+    self: Tensor,
+    dim: int,
+    index: Tensor,
+    source: Tensor,
+    reduce: str,
+    *,
+    include_self: bool = True,
+) -> Tensor:
+    """`index_reduce` in place."""
+    return self.copy_(  # type: ignore[attr-defined]
+        index_reduce(self, dim, index, source, reduce, include_self=include_self)
+    )
+
+
+attach("index_reduce_", index_reduce_)
