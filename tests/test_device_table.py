@@ -25,7 +25,6 @@ LAYOUTS = {"contiguous": None, "transposed": testing.transposed, "gapped": testi
 TOLERANCE = {"float32": (2e-5, 2e-5), "float16": (2e-3, 2e-3), "bfloat16": (2e-2, 2e-2)}
 
 
-
 def outputs(result: object) -> list[Tensor]:
     return list(result) if isinstance(result, tuple) else [result]  # type: ignore[list-item]
 
@@ -36,7 +35,9 @@ def check(op: Op, dtype: torch.dtype, layout: str) -> None:
         args = sample.tensors(dtype, layout=LAYOUTS[layout])
         if any(isinstance(a, Tensor) and a.is_complex() for a in args):
             continue
-        params = {k: torch.device("cuda:0") if k == "device" else v for k, v in sample.params.items()}
+        params = {
+            k: torch.device("cuda:0") if k == "device" else v for k, v in sample.params.items()
+        }
         there = [a.to("cuda") if isinstance(a, Tensor) else a for a in args]
         with torch.no_grad():
             expected, got = outputs(op(*args, **sample.params)), outputs(op(*there, **params))

@@ -458,11 +458,16 @@ def test_constants_are_told_apart(device: Device) -> None:
 
     assert _address(0.0) != _address(-0.0)
     assert _address(1.0) != 1
+    assert _address(np.int64(7)) == 7
+    assert _address((1, 2.0)) == _address((1, 2.0)) != _address((1, 2))
     assert _address(tl.float32) == _address(tl.float32) != _address(tl.float16)
     x = at(0)
     launch(stride_kernel, (1,), [x, x, 2, 64, True], {"BLOCK": 16})
     launch(stride_kernel, (1,), [x, x, 2, 64, False], {"BLOCK": 16})
+    launch(stride_kernel, (1,), [x, x, 2, 64, np.False_], {"BLOCK": 16})
     assert len(device.loaded) == 1
+    with pytest.raises(LaunchError, match="not <class 'list'>"):
+        launch(stride_kernel, (1,), [x, x, 2, 64, []], {"BLOCK": 16})
 
 
 @compiles

@@ -35,7 +35,10 @@ def test_meta_rule_tells_shape_and_dtype(op: Op) -> None:
     for sample in testing.samples_of(op):
         for dtype in (torch.float32, torch.float64):
             args = sample.tensors(dtype)
-            if any(isinstance(a, Tensor) and (a.dtype.is_complex or a.ndim == 0) for a in args):
+            skipped = op.name in ("view_as_complex", "to_device")
+            if skipped or any(
+                isinstance(a, Tensor) and (a.dtype.is_complex or a.ndim == 0) for a in args
+            ):
                 continue
             real = outputs(op(*args, **sample.params))
             meta = [a.to("meta") if isinstance(a, Tensor) else a for a in args]

@@ -45,6 +45,7 @@ class Op:
     """
 
     is_view = False
+    _named: frozenset[str] = frozenset()  # the launcher's parameters, once it is imported
 
     def __init__(
         self,
@@ -165,11 +166,14 @@ class Op:
         """Run the Triton kernel into `outs`, or the host's implementation through copies."""
         from .runtime import accelerator
 
+        if not any(o.size for o in outs):
+            return
         out = tuple(outs) if len(self.outputs) > 1 else outs[0]
         launcher = self.launcher()
         if launcher is not None:
+            named = {k: v for k, v in params.items() if k in self._named}
             with accelerator.operator(self.name):
-                if launcher(accelerator.launch, out, *arrays, **params) is not NotImplemented:
+                if launcher(accelerator.launch, out, *arrays, **named) is not NotImplemented:
                     return
         if not FALLBACKS[self.name]:
             warnings.warn(
@@ -189,11 +193,13 @@ class Op:
             accelerator.from_host(r, o)
 
     def launcher(self) -> Callable | None:
-        """The launcher, imported with triton at the first need."""
+        """The launcher, imported with triton at the first need; it gets the params it names."""
         if isinstance(self.triton, str):
             family, _, function = self.triton.partition(".")
             module = importlib.import_module(f".kernels.{family}", __package__)
             self.triton = getattr(module, function)
+        if self.triton is not None and not self._named:
+            self._named = frozenset(inspect.signature(self.triton).parameters)
         return self.triton
 
     # -- in place -----------------------------------------------------------------------------
@@ -421,7 +427,9 @@ def _signature(f: Callable) -> tuple[list[str], bool]:
     return names, any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def primitive(*, name: str | None = None, kind: type[Op] = Op, **fields: Any) -> Callable:
+def primitive(
+    *, name: str | None = None, kind: type[Op] = Op, **fields: Any
+) -> Callable[[Callable], Any]:
     """Declare an operator by its NumPy implementation: tensors positional, the rest keywords."""
 
     def declare(f: Callable) -> Op:
@@ -433,7 +441,9 @@ def primitive(*, name: str | None = None, kind: type[Op] = Op, **fields: Any) ->
     return declare
 
 
-def fused(*, name: str | None = None, cpu: Callable | None = None, **fields: Any) -> Callable:
+def fused(
+    *, name: str | None = None, cpu: Callable | None = None, **fields: Any
+) -> Callable[[Callable], Any]:
     """Declare an operator by its composition of others; `cpu` where NumPy can do it faster."""
 
     def declare(f: Callable) -> Op:
@@ -451,7 +461,7 @@ def fused(*, name: str | None = None, cpu: Callable | None = None, **fields: Any
     return declare
 
 
-def view(vjp: Callable, name: str | None = None, **fields: Any) -> Callable:
+def view(vjp: Callable, name: str | None = None, **fields: Any) -> Callable[[Callable], Any]:
     """Declare a view by what it does to an array's metadata; the same for NumPy and devices."""
 
     def declare(f: Callable) -> Op:
@@ -468,7 +478,7 @@ def view(vjp: Callable, name: str | None = None, **fields: Any) -> Callable:
     return declare
 
 
-def method(*names: str) -> Callable:
+def method(*names: str) -> Callable[[Callable], Any]:
     """Attach a function to `Tensor` under its own name, or under `names`."""
 
     def attach(f: Callable) -> Callable:

@@ -92,7 +92,7 @@ def _publish(
 
 def public(
     *aliases: str, method: bool = True, inplace: bool = False, out: bool = False
-) -> Callable:
+) -> Callable[[Callable], Any]:
     """Publish a composite: as a method of the same name, in place and with `out=` where asked.
 
     `inplace` and `out` are derived: the functional result is copied into the tensor.

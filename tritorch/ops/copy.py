@@ -13,7 +13,7 @@ from ..op import Op, copy_data, primitive
 from ..runtime import host
 from ..tensor import Tensor
 from .api import PUBLIC, attach, public
-from .elementwise import Elementwise, check_overlap, dense, loop, zero
+from .elementwise import SCALARS, Elementwise, check_overlap, dense, loop, zero
 from .view import expand
 
 contiguous_format, preserve_format = "contiguous", "preserve"
@@ -237,6 +237,15 @@ class _Overwrite(Elementwise):
 
     def types(self, inputs: Any) -> tuple[DType, DType]:
         return inputs[0].dtype, inputs[0].dtype
+
+    def _device(self, inputs: Any, datas: list, compute: DType, out: Any) -> Any:
+        from ..runtime import accelerator
+
+        x, value = datas
+        out = accelerator.empty(x.shape, x.dtype, x.device) if out is None else out
+        put = accelerator.fill if isinstance(value, SCALARS) else accelerator.copy
+        put(out, value)
+        return out
 
 
 @loop

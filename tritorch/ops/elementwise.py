@@ -93,7 +93,8 @@ class Elementwise(Op):
         **fields: Any,
     ) -> None:
         fields.setdefault("samples", self._samples)
-        super().__init__(name, inputs, meta=self.spec, triton="elementwise.apply", **fields)
+        fields.setdefault("triton", "elementwise.apply")
+        super().__init__(name, inputs, meta=self.spec, **fields)
         self.domain = domain
         self.loop, self.promote, self.deny = loop, promote, tuple(deny)
         self.single_pass = isinstance(loop, np.ufunc)

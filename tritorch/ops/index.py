@@ -18,9 +18,10 @@ from ..autograd.rules import Rules, joint
 from ..op import Op, primitive
 from ..tensor import Tensor, from_data, wrap
 from . import rows
-from .api import attach, public
+from .api import PUBLIC, attach, in_place_of, public
 from .create import tensor
 from .python import type_name
+from .scatter import zeros_for
 from .view import _slice, _view
 
 ALL = slice(None)
@@ -86,22 +87,16 @@ def _index_meta(x: Tensor, *indices: Tensor, dims: tuple[int, ...]) -> tuple:
     return result_shape(x._data.shape, indices, dims), x.dtype
 
 
-def zeros_for(g: Tensor, shape: Sequence[int]) -> Tensor:
-    """Zeros of a shape that take no memory: something to scatter a gradient into."""
-    return g.new_zeros(()).expand(tuple(shape))  # type: ignore[attr-defined]
-
-
 def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
     return (index_put_op(zeros_for(g, x_shape), g, *indices, dims=dims, accumulate=True),)
 
 
 @primitive(kind=IndexOp, meta=_index_meta, triton="index.index", exact=True, vjp=joint(_index_vjp))
-def index(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
+def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
     """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
-    if len(dims) == 1 and x.flags.c_contiguous:
-        (i,), (d,) = indices, dims
-        return rows.take(x, i, d)
     _check_bounds(x.shape, indices, dims)
+    if len(dims) == 1:
+        return rows.take(x, indices[0], dims[0])
     return x[_key(x.ndim, indices, dims)]
 
 
@@ -143,7 +138,7 @@ def _put_vjp(
         zero = g.new_zeros(())  # type: ignore[attr-defined]
         gx = g if accumulate else index_put_op(g, zero, *indices, dims=dims, accumulate=False)
     if needs[1]:
-        gv = index(g, *indices, dims=dims)
+        gv = index_op(g, *indices, dims=dims)
     return gx, gv
 
 
@@ -154,6 +149,12 @@ def _put_vjp(
     triton="index.index_put",
     exact=True,
     vjp=joint(_put_vjp),
+    samples=lambda s: [
+        s((3, 4), (2, 4), np.array([2, 0]), dims=(0,), accumulate=False),
+        s((3, 4), (5, 4), s.ints(3, (5,)), dims=(0,), accumulate=True),
+        s((2, 3, 2), (), s.ints(2, (3,)), s.ints(2, (3,)), dims=(0, 2), accumulate=True),
+        s((2, 3), (1,), np.array([[0], [1]]), np.array([0, 2]), dims=(0, 1), accumulate=False),
+    ],
 )
 def index_put_op(
     x: Any, values: Any, *indices: Any, dims: tuple[int, ...], accumulate: bool
@@ -237,7 +238,7 @@ def _explain(x: Tensor, key: tuple) -> NoReturn:
 
 def _general(x: Tensor, key: Any) -> Tensor:
     view, indices, dims = parse(x, key)
-    return index(view, *indices, dims=dims) if dims else view
+    return index_op(view, *indices, dims=dims) if dims else view
 
 
 def parse(x: Tensor, key: Any) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
@@ -281,11 +282,11 @@ def _width(k: Any) -> int:
 
 
 def _positions(
-    view: Tensor, found: list[tuple[int, Tensor]]
+    view: Tensor, found: list[tuple[int, Tensor]], merge: bool = True
 ) -> tuple[Tensor, list[Tensor], tuple[int, ...]]:
     """Masks as integer tensors; a mask over several dimensions that can be merged, as one."""
     device = view.device
-    if len(found) == 1 and found[0][1].dtype.itemsize == 1:
+    if merge and len(found) == 1 and found[0][1].dtype.itemsize == 1:
         at, mask = found[0]
         _check_mask(view, at, mask)
         view, mask = _merged(view, at, mask)
@@ -299,7 +300,8 @@ def _positions(
         else:
             indices.append(k if k.device == device else k.to(device))  # type: ignore[attr-defined]
             dims.append(at)
-    indices = [i if i.device == device else i.to(device) for i in indices]
+    if len({i.dtype for i in indices}) > 1:
+        indices = [i.to(dtypes.int64) for i in indices]  # type: ignore[attr-defined]
     return view, indices, tuple(dims)
 
 
@@ -459,7 +461,12 @@ def _nonzero_meta(x: Tensor, *, count: int) -> tuple:
     return (count, x._data.ndim), dtypes.int64
 
 
-@primitive(name="nonzero", meta=_nonzero_meta, exact=True, triton="index.nonzero", vjp=(None,))
+@primitive(
+    name="nonzero",
+    meta=_nonzero_meta,
+    exact=True,
+    samples=lambda s: [s(np.array([[0, 3], [4, 0]]), count=2), s(np.array([0.0, 0.0]), count=0)],
+)
 def nonzero_op(x: Any, *, count: int) -> Any:
     """The positions of the elements that are not zero, a row each, in order."""
     found = np.nonzero(x if x.dtype.kind != "V" else x != 0)
@@ -486,3 +493,141 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     count = int((input.detach() != 0).sum())
     found = nonzero_op(input.detach(), count=count)
     return tuple(found[:, d] for d in range(input.ndim)) if as_tuple else found
+
+
+@public(method=False)
+def argwhere(input: Tensor) -> Tensor:
+    """The positions of the elements that are not zero, a row each."""
+    return nonzero(input)
+
+
+attach("argwhere", argwhere)
+
+
+@public(out=True)
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """`nonzero` with exactly `size` rows: cut off, or filled up with rows of `fill_value`."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = nonzero(input)[:size]
+    out = found.new_full((size, input._data.ndim), fill_value)  # type: ignore[attr-defined]
+    out[: found._data.shape[0]] = found
+    return out
+
+
+# -- functions ----------------------------------------------------------------------------------
+
+
+def _put_arguments(self: Tensor, indices: Any, values: Tensor) -> tuple:
+    if not isinstance(indices, tuple | list):
+        raise TypeError(
+            f"index_put(): argument 'indices' must be tuple of Tensors, not "
+            f"{type(indices).__name__}"
+        )
+    found = [(d, _tensor_only(k)) for d, k in _numbered(indices)]
+    if sum(max(_width(k), 1) for k in indices) > self._data.ndim:
+        raise IndexError(
+            f"index_put: too many indices for tensor of dimension {self._data.ndim}, got "
+            f"{len(indices)}"
+        )
+    return _positions(self, found, merge=False)
+
+
+def _numbered(indices: Sequence) -> list[tuple[int, Any]]:
+    """(dimension, index tensor), without the None ones."""
+    found, at = [], 0
+    for k in indices:
+        if k is not None:
+            found.append((at, k))
+        at += max(_width(k), 1)
+    return found
+
+
+def _tensor_only(k: Any) -> Tensor:
+    if not isinstance(k, Tensor):
+        raise TypeError(f"index_put(): indices must be Tensors or None, got {type(k).__name__}")
+    return k if _index_tensor(k) is k else k.reshape(-1)  # type: ignore[attr-defined]
+
+
+def index_put_(
+    self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """`self[indices] = values`, or with `accumulate` `+=` where equal positions add up."""
+    view, found, dims = _put_arguments(self, indices, values)
+    if not dims:
+        return self.add_(values) if accumulate else self.copy_(values)  # type: ignore
+    return _put_(view, values, found, dims, accumulate)
+
+
+@public()
+def index_put(
+    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """A copy with `values` stored, or added, where the tensors in `indices` point."""
+    return index_put_(input.clone(), indices, values, accumulate)  # type: ignore[attr-defined]
+
+
+attach("index_put_", index_put_)
+PUBLIC["index_put_"] = index_put_
+
+
+def _flat_index(name: str, x: Tensor, index: Any) -> Tensor:
+    if index.dtype is not dtypes.int64:
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
+    if not x._data.size and index._data.size:
+        raise IndexError(f"{name}(): tried to take from an empty tensor")
+    if x.is_cpu and index._data.size:
+        data, n = index._data, x._data.size
+        low, high = int(data.min()), int(data.max())
+        if low < -n or high >= n:
+            raise IndexError(
+                f"{name}: out of range: tried to access index {high if high >= n else low} on a "
+                f"tensor of {n} elements."
+            )
+    return index
+
+
+@public(out=True)
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements at positions of the flattened tensor, in the shape of `index`."""
+    index = _flat_index("take", input, index)
+    return index_op(input.reshape(-1), index, dims=(0,))  # type: ignore[attr-defined]
+
+
+@public()
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy with `source` stored, or added, at positions of the flattened tensor."""
+    index = _flat_index("put", input, index)
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"put(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{input.dtype} and source.dtype = {source.dtype}"
+        )
+    if source._data.size != index._data.size:
+        raise RuntimeError(
+            f"put(): Expected source and index to have the same number of elements, but got "
+            f"source.numel() = {source._data.size}, index.numel() = {index._data.size}"
+        )
+    flat, values = input.reshape(-1), source.reshape(index.shape)  # type: ignore[attr-defined]
+    out = index_put_op(flat, values, index, dims=(0,), accumulate=accumulate)
+    return out.reshape(input.shape)
+
+
+attach("put_", in_place_of(put, "put"))
+
+
+@public()
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Flat positions in a tensor of `shape` as a tensor of coordinates for each dimension."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if indices.dtype.category != 1:
+        raise ValueError(
+            f"unravel_index: expected 'indices' to be integer dtype, but got {indices.dtype}"
+        )
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"unravel_index: 'shape' cannot have negative values, but got {sizes}")
+    found, rest = [], indices
+    for n in reversed(sizes):
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(reversed(found))

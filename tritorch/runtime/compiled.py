@@ -98,14 +98,15 @@ class Executor:
             if kind is Array:
                 ptr = a.ptr
                 add(a.dtype)
-                add(ptr & 15)
+                add(not ptr & 15)
                 give(ptr)
             elif kind is int:
-                add(ints[a] if a in ints else self._class_of(a))
+                known = ints.get(a)
+                add(self._class_of(a) if known is None else known)
                 give(a)
             else:
                 if kind not in _BY_CLASS:
-                    a = a.item()
+                    a = _plain(a)
                     kind = self._class_of(a) if a.__class__ is int else a.__class__
                 add(kind)
                 give(a)
@@ -171,6 +172,18 @@ class Executor:
         return config
 
 
+def _plain(a: Any) -> Any:
+    if not isinstance(a, np.generic):
+        raise TypeError(f"a kernel takes an Array, an int, a float, a bool or None, not {type(a)}")
+    return a.item()
+
+
 def _address(c: Any) -> Any:
     """A constant's part of the key; floats by their bits, functions and dtypes by address."""
-    return ("float", c.hex()) if isinstance(c, float) else ("id", id(c))
+    if isinstance(c, float):
+        return "float", c.hex()
+    if isinstance(c, np.generic):
+        return _address(c.item())
+    if isinstance(c, tuple):
+        return tuple(map(_address, c))
+    return c if c.__class__ in _PLAIN else ("id", id(c))

@@ -131,7 +131,8 @@ class Staging:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    return "OUT_OF_MEMORY" in str(error)
+    """Whether cuda-core's pool had nothing to give; its versions say so differently."""
+    return "OUT_OF_MEMORY" in str(error) or "Failed to allocate" in str(error)
 
 
 def shortage(owner: CudaDevice, nbytes: int) -> str:

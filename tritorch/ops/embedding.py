@@ -1,0 +1,327 @@
+"""Look-up tables: embedding with its gradient, one_hot, bucketize, searchsorted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.mode import no_grad
+from ..op import fused, primitive
+from ..tensor import Tensor, from_data
+from . import rows
+from .along import _check, select_op
+from .api import FUNCTIONAL, PUBLIC, public, with_out
+from .index import index_op, index_put_op
+
+# -- embedding ----------------------------------------------------------------------------------------
+
+
+def _meta(weight: Tensor, index: Tensor, *, padding_idx: int, scale: bool) -> tuple:
+    return (*index._data.shape, weight._data.shape[1]), weight.dtype
+
+
+def _launch(launch: Any, out: Any, weight: Any, index: Any, **_: Any) -> Any:
+    from ..kernels import index as kernels
+
+    return kernels.index(launch, out, weight, index, dims=(0,))
+
+
+@primitive(
+    name="embedding",
+    meta=_meta,
+    triton=_launch,
+    exact=True,
+    vjp=(
+        lambda g, weight_shape, index, padding_idx, scale: embedding_backward(
+            g, index, rows=weight_shape[0], padding_idx=padding_idx, scale=scale
+        ),
+        None,
+    ),
+    samples=lambda s: [
+        s((5, 3), s.ints(5, (2, 4)), padding_idx=-1, scale=False),
+        s((5, 3), s.ints(5, (6,)), padding_idx=2, scale=False),
+        s((4, 2), s.ints(4, ()), padding_idx=-1, scale=False),
+        s((4, 2), s.ints(4, (5,)), padding_idx=-1, scale=True),
+    ],
+)
+def embedding_op(weight: Any, index: Any, *, padding_idx: int, scale: bool) -> Any:
+    """Rows of a table."""
+    _check(index, weight.shape[0])
+    return rows.take(weight, index, 0)
+
+
+def _backward_meta(g: Tensor, index: Tensor, *, rows: int, padding_idx: int, scale: bool) -> tuple:
+    return (rows, g._data.shape[-1]), g.dtype
+
+
+def _backward(g: Any, index: Any, *, rows: int, padding_idx: int, scale: bool) -> Any:
+    width = g.shape[-1]
+    index, g = index.reshape(-1), g.reshape(-1, width)
+    out = np.zeros((rows, width), g.dtype)
+    rows_of(out, index, g)
+    if scale:
+        out /= np.maximum(np.bincount(index, minlength=rows), 1).astype(g.dtype)[:, None]
+    if padding_idx >= 0:
+        out[padding_idx] = 0
+    return out
+
+
+rows_of = rows.add_rows
+
+
+@fused(
+    meta=_backward_meta,
+    cpu=_backward,
+    samples=lambda s: [
+        s((2, 4, 3), s.ints(5, (2, 4)), rows=5, padding_idx=-1, scale=False),
+        s((6, 3), s.ints(5, (6,)), rows=5, padding_idx=2, scale=False),
+        s((6, 2), s.ints(4, (6,)), rows=4, padding_idx=1, scale=True),
+    ],
+)
+def embedding_backward(
+    g: Tensor, index: Tensor, *, rows: int, padding_idx: int, scale: bool
+) -> Tensor:
+    """The gradient of the table: rows of `g` added up by index, in order."""
+    width = g._data.shape[-1]
+    index = index.reshape(-1)  # type: ignore[attr-defined]
+    g = g.reshape(-1, width)  # type: ignore[attr-defined]
+    if padding_idx >= 0:
+        g = g.masked_fill((index == padding_idx).unsqueeze(1), 0.0)
+    if scale:
+        counts = index.bincount(minlength=rows).clamp(min=1)  # type: ignore[attr-defined]
+        g = g / select_op(counts, index, dim=0).unsqueeze(1)
+    zero = g.new_zeros(()).expand(rows, width)
+    return index_put_op(zero, g, index, dims=(0,), accumulate=True)
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of `weight` at the positions `input`: `(*)` and `(V, D)` give `(*, D)`.
+
+    The row `padding_idx` gets no gradient. With `max_norm` rows of a larger `norm_type`-norm are
+    first scaled down, in place. `scale_grad_by_freq` divides a row's gradient by how often it is
+    used. Gradients are dense.
+
+    Example:
+        >>> import tritorch as torch
+        >>> table = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> torch.nn.functional.embedding(torch.tensor([1, 0]), table).tolist()
+        [[3.0, 4.0], [1.0, 2.0]]
+    """
+    if input.dtype.name not in ("int64", "int32"):
+        raise RuntimeError(
+            f"embedding: Expected tensor for argument #1 'indices' to have one of the following "
+            f"scalar types: Long, Int; but got {input.dtype} instead"
+        )
+    if weight._data.ndim != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
+    n = weight._data.shape[0]
+    if padding_idx is None:
+        padding_idx = -1
+    elif not -n <= padding_idx < n:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    elif padding_idx < 0:
+        padding_idx += n
+    if max_norm is not None:
+        renormalise(weight, input, max_norm, norm_type)
+    return embedding_op(weight, input, padding_idx=padding_idx, scale=scale_grad_by_freq)
+
+
+def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows that are used down to a norm of at most `max_norm`, in place."""
+    with no_grad():
+        used = from_data(np.unique(index.detach().cpu()._data))  # type: ignore[attr-defined]
+        used = used.to(weight.device)  # type: ignore[attr-defined]
+        table = weight.detach()
+        picked = select_op(table, used, dim=0)
+        norms = (picked.abs() ** norm_type).sum(1, keepdim=True) ** (1 / norm_type)
+        factor = (max_norm / (norms + 1e-7)).masked_fill(norms <= max_norm, 1.0)
+        index_put_op.inplace(table, picked * factor, used, dims=(0,), accumulate=False)
+
+
+FUNCTIONAL["embedding"] = embedding
+PUBLIC["embedding"] = lambda weight, indices, padding_idx=None, scale_grad_by_freq=False, sparse=False: (  # noqa: E501
+    embedding(
+        indices,
+        weight,
+        None if padding_idx in (None, -1) else padding_idx,
+        scale_grad_by_freq=scale_grad_by_freq,
+    )
+)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """`(*)` of class numbers as `(*, num_classes)` of zeros and a one; all classes up to the
+    highest by default."""
+    if tensor.dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}"
+        )
+    if not tensor._data.size:
+        if num_classes <= 0:
+            raise RuntimeError(
+                "one_hot: Can not infer total number of classes from empty tensor."
+            )
+        return tensor.new_zeros((*tensor.shape, num_classes))  # type: ignore[attr-defined]
+    data = tensor.detach().cpu()._data  # type: ignore[attr-defined]
+    low, high = int(data.min()), int(data.max())
+    if low < 0:
+        raise RuntimeError(f"one_hot: Class values must be non-negative, got {low}.")
+    if num_classes == -1:
+        num_classes = high + 1
+    elif num_classes < 1:
+        raise RuntimeError(f"one_hot: num_classes should be positive, got {num_classes}")
+    elif high >= num_classes:
+        raise RuntimeError(
+            f"one_hot: Class values must be smaller than num_classes, got {high} of {num_classes}."
+        )
+    classes = from_data(np.arange(num_classes)).to(tensor.device)  # type: ignore[attr-defined]
+    return (tensor.unsqueeze(-1) == classes).to(dtypes.int64)  # type: ignore[attr-defined]
+
+
+FUNCTIONAL["one_hot"] = one_hot
+
+
+# -- sorted tables --------------------------------------------------------------------------------------
+
+
+def _search_meta(table: Tensor, values: Tensor, *, right: bool, dtype: dtypes.DType) -> tuple:
+    return tuple(values._data.shape), dtype
+
+
+@primitive(
+    name="searchsorted",
+    meta=_search_meta,
+    vjp=(None, None),
+    samples=lambda s: [
+        s(np.sort(s.reals((5,))), (2, 3), right=False, dtype=dtypes.int64, smooth=False),
+        s(np.sort(s.reals((2, 5))), (2, 3), right=True, dtype=dtypes.int32, smooth=False),
+    ],
+)
+def search_op(table: Any, values: Any, *, right: bool, dtype: dtypes.DType) -> Any:
+    """Where each value belongs in the sorted last dimension of the table."""
+    side = "right" if right else "left"
+    if table.ndim <= 1:
+        return np.searchsorted(table.reshape(-1), values, side).astype(dtype.np)
+    n, m = table.shape[-1], values.shape[-1] if values.ndim else 1
+    out = np.empty(values.shape, dtype.np)
+    lines = out.reshape(-1, m) if m else out.reshape(0, 0)
+    for line, t, v in zip(lines, table.reshape(-1, n), values.reshape(-1, m), strict=False):
+        line[:] = np.searchsorted(t, v, side)
+    return out
+
+
+@public(method=False)
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Where each value of `input` must be inserted to keep the last dimension sorted.
+
+    The first such place, or with `right` (`side="right"`) the last. `sorter` is the order, as of
+    `argsort`, of a sequence that is not sorted itself.
+    """
+    return _search(sorted_sequence, input, out_int32, right, side, sorter, out)
+
+
+def _search(
+    table: Tensor,
+    input: Any,
+    out_int32: bool,
+    right: bool,
+    side: str | None,
+    sorter: Tensor | None,
+    out: Tensor | None,
+) -> Tensor:
+    name = "searchsorted"
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError(
+            f"{name}(): side and right can't be set to opposites, got side of left while right was "
+            "True"
+        )
+    values = input if isinstance(input, Tensor) else table.new_tensor(input)  # type: ignore
+    a, b = tuple(table._data.shape), tuple(values._data.shape)
+    if len(a) == 0:
+        raise RuntimeError(f"{name}(): boundary tensor should have positive dimension, got {a}")
+    if len(a) > 1 and (len(a) != len(b) or a[:-1] != b[:-1]):
+        raise RuntimeError(
+            f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
+            f"boundaries tensor and input value tensor must match, but we got boundaries tensor "
+            f"{list(a)} and input value tensor {list(b)}"
+        )
+    if isinstance(input, Tensor) and input.dtype is not table.dtype:
+        raise RuntimeError(
+            f"{name}(): boundary tensor and input value tensor should have same dtype, but got "
+            f"boundary tensor {table.dtype} and input value tensor {input.dtype}"
+        )
+    if sorter is not None:
+        table = _sorted_by(name, table, sorter)
+    dtype = dtypes.int32 if out_int32 else dtypes.int64
+    if out is not None and out.dtype is not dtype:
+        raise RuntimeError(
+            f"{name}(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) "
+            f"depending on whether out_int32 flag is True, but we got output tensor's dtype "
+            f"{out.dtype} and out_int32 flag is {out_int32}"
+        )
+    found = search_op(
+        table.detach(), values.detach(), right=right or side == "right", dtype=dtype
+    )
+    if out is None:
+        return found
+    from .api import write_out
+
+    return write_out(name, out, found)
+
+
+def _sorted_by(name: str, table: Tensor, sorter: Tensor) -> Tensor:
+    if tuple(sorter._data.shape) != tuple(table._data.shape):
+        raise RuntimeError(
+            f"{name}(): boundary and sorter must have the same size, but got boundary tensor "
+            f"{list(table.shape)} and got sorter tensor {list(sorter.shape)}"
+        )
+    if sorter.dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"{name}(): sorter must be a tensor of long dtype but got dtype {sorter.dtype}"
+        )
+    data = sorter._data
+    if sorter.is_cpu and data.size and (data.min() < 0 or data.max() >= table._data.shape[-1]):
+        raise RuntimeError(f"{name}(): sorter index out of range")
+    return table.detach().gather(-1, sorter)  # type: ignore[attr-defined]
+
+
+@public(method=False)
+def bucketize(
+    input: Any,
+    boundaries: Tensor,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The number of the bucket between sorted boundaries that each value falls in.
+
+    Bucket i is `boundaries[i-1] < v <= boundaries[i]`; with `right` `<=` and `<`.
+    """
+    if boundaries._data.ndim != 1:
+        raise RuntimeError(
+            f"bucketize(): boundaries tensor must be 1 dimension, but got "
+            f"dim({boundaries._data.ndim})"
+        )
+    return _search(boundaries, input, out_int32, right, None, None, out)

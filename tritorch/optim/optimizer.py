@@ -1,0 +1,486 @@
+"""`Optimizer`: parameter groups, state, hooks; and how an update runs on arrays and tensors."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd.mode import enable_grad, state
+from ..autograd.node import RemovableHandle
+from ..runtime import parallel
+from ..runtime.quiet import quiet
+from ..tensor import Tensor
+
+__all__ = ["Optimizer", "Stepper", "required"]
+
+BLOCK = 1 << 14  # elements of a piece: with the temporaries of an update it stays in the cache
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+def _with_hooks(step: Callable) -> Callable:
+    """`step` with what `register_step_pre_hook` and `register_step_post_hook` added around it."""
+
+    @functools.wraps(step)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for hook in self._optimizer_step_pre_hooks.values():
+            given = hook(self, (self, *args), kwargs)
+            if given is not None:
+                if not isinstance(given, tuple) or len(given) != 2:
+                    raise RuntimeError(
+                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got "
+                        f"{given}."
+                    )
+                (_, *args), kwargs = given  # type: ignore[assignment]
+        result = step(self, *args, **kwargs)
+        for hook in self._optimizer_step_post_hooks.values():
+            hook(self, (self, *args), kwargs)
+        return result
+
+    return hooked
+
+
+class Optimizer:
+    """Base class of all optimizers: a subclass writes `step`.
+
+    `params` are tensors, (name, tensor) pairs, or dictionaries with their own options beside
+    "params"; `defaults` are the options of the groups that do not say otherwise.
+    """
+
+    _step_kinds = ("step_pre", "step_post")
+    state: defaultdict[Any, Any]
+    param_groups: list[dict[str, Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self._make_hooks()
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                f"but got {_typename(params)}"
+            )
+        self.state = defaultdict(dict)
+        self.param_groups = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def _make_hooks(self) -> None:
+        for kind in ("step", "state_dict", "load_state_dict"):
+            for time in ("pre", "post"):
+                self.__dict__.setdefault(f"_optimizer_{kind}_{time}_hooks", OrderedDict())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "defaults": self.defaults,
+            "state": self.state,
+            "param_groups": self.param_groups,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_hooks()
+        self.defaults.setdefault("differentiable", False)
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
+        return "\n".join([*lines, ")"])
+
+    # -- groups ---------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; missing options come from the defaults."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = _listed(param_group["params"])
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        if names:
+            if len(names) != len(params):
+                raise ValueError(
+                    "all optimizer params should be with/without names. Some param names are "
+                    "missing"
+                )
+            params, param_group["param_names"] = [p[1] for p in params], names
+        param_group["params"] = params
+        for p in params:
+            self._check_param(p)
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
+            param_group.setdefault(name, default)
+        if len(params) != len(set(params)):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this "
+                "will cause an error",
+                stacklevel=3,
+            )
+        self._check_against_others(param_group)
+        self.param_groups.append(param_group)
+
+    def _check_param(self, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            raise TypeError(
+                f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}"
+            )
+        if (
+            not self.defaults.get("differentiable")
+            and not p.is_leaf
+            and not p.__dict__.get("retains_grad")
+        ):
+            raise ValueError("can't optimize a non-leaf Tensor")
+
+    def _check_against_others(self, param_group: dict[str, Any]) -> None:
+        for group in self.param_groups:
+            if ("param_names" in param_group) != ("param_names" in group):
+                how = "with" if "param_names" in param_group else "without"
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. cannot add param "
+                    f"group {how} names to the optimizer"
+                )
+        known = set(chain.from_iterable(g["params"] for g in self.param_groups))
+        if not known.isdisjoint(param_group["params"]):
+            raise ValueError("some parameters appear in more than one parameter group")
+
+    # -- saving and loading ---------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """`{"state": ..., "param_groups": ...}`, parameters replaced by their numbers."""
+        for hook in self._optimizer_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+            hook(self)
+        number: dict[int, int] = {}
+        start, groups = 0, []
+        for group in self.param_groups:
+            for i, p in enumerate(group["params"], start):
+                number.setdefault(id(p), i)
+            packed = {k: v for k, v in group.items() if k != "params"}
+            packed["params"] = [number[id(p)] for p in group["params"]]
+            start += len(packed["params"])
+            groups.append(packed)
+        kept = {number[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
+        result: dict[str, Any] = {"state": kept, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():  # type: ignore[attr-defined]
+            replaced = hook(self, result)
+            result = result if replaced is None else replaced
+        return result
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; tensors get the dtype and device of their parameter."""
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():  # type: ignore[attr-defined]
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
+        saved = copy.deepcopy(state_dict["param_groups"])
+        if len(self.param_groups) != len(saved):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(g["params"]) != len(s["params"]) for g, s in zip(self.param_groups, saved)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
+            )
+        mine: dict[Any, tuple] = {}
+        for group, new in zip(self.param_groups, saved):
+            for key, p in zip(new["params"], group["params"]):
+                mine[key] = (p, new)
+            new["params"] = group["params"]
+            if "param_names" in group:
+                new.setdefault("param_names", group["param_names"])
+        found: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in mine:
+                p, group = mine[key]
+                found[p] = _adopt(value, p, group)
+            else:
+                found[key] = value
+        self.__setstate__({"state": found, "param_groups": saved})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():  # type: ignore[attr-defined]
+            hook(self)
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p._grad = None
+                elif p._grad is not None:
+                    p._grad = p._grad.detach().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change the parameters by their gradients; `closure` computes them, and the loss."""
+        raise NotImplementedError
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def _add_hook(self, kind: str, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        hooks = getattr(self, f"_optimizer_{kind}_hooks")
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = hook
+        if prepend:
+            hooks.move_to_end(handle.id, last=False)
+        return handle
+
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` before each step; it may return new ones."""
+        return self._add_hook("step_pre", hook)
+
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Call `hook(optimizer, args, kwargs)` after each step."""
+        return self._add_hook("step_post", hook)
+
+    def register_state_dict_pre_hook(
+        self, hook: Callable, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(optimizer)` before `state_dict` is made."""
+        return self._add_hook("state_dict_pre", hook, prepend)
+
+    def register_state_dict_post_hook(
+        self, hook: Callable, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` after it was made; it may return another."""
+        return self._add_hook("state_dict_post", hook, prepend)
+
+    def register_load_state_dict_pre_hook(
+        self, hook: Callable, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` before it is loaded; it may return another."""
+        return self._add_hook("load_state_dict_pre", hook, prepend)
+
+    def register_load_state_dict_post_hook(
+        self, hook: Callable, prepend: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(optimizer)` after a state was loaded."""
+        return self._add_hook("load_state_dict_post", hook, prepend)
+
+
+def _listed(params: Any) -> list:
+    if isinstance(params, Tensor):
+        return [params]
+    if isinstance(params, set):
+        raise TypeError(
+            "optimizer parameters need to be organized in ordered collections, but the ordering "
+            "of tensors in sets will change between runs. Please use a list instead."
+        )
+    return list(params)
+
+
+def _typename(value: Any) -> str:
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{module}{kind.__qualname__}"
+
+
+def _adopt(value: Any, p: Tensor, group: dict[str, Any], key: Any = None) -> Any:
+    """Loaded state in the dtype and on the device of its parameter; "step" as it is."""
+    if isinstance(value, Tensor):
+        if key == "step" and not (group.get("capturable") or group.get("fused")):
+            return value
+        dtype = dtypes.float32 if key == "step" else p.dtype
+        if p.dtype.category != 2 and key != "step":
+            return value.to(p.device)  # type: ignore[attr-defined]
+        return value.to(p.device, dtype)  # type: ignore[attr-defined]
+    if isinstance(value, Mapping):
+        return {k: _adopt(v, p, group, k) for k, v in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return type(value)(_adopt(v, p, group) for v in value)  # type: ignore[call-arg]
+    return value
+
+
+# -- updates ------------------------------------------------------------------------------------
+
+
+class Stepper(Optimizer):
+    """An optimizer whose update looks at one parameter at a time.
+
+    A subclass writes `arrays_of`, the names of its state that has the shape of the parameter;
+    `advance`, which makes that state and returns the number of the step; `constants`, what the
+    update needs besides tensors; and `update`, in operators and in-place operators of Python that
+    NumPy arrays and tensors share. It runs on pieces of the arrays on the CPU, and on tensors where
+    a gradient is recorded or no kernel is at hand.
+    """
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change the parameters by their gradients; `closure` computes them, and the loss."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        outer, state.grad = state.grad, bool(self.defaults.get("differentiable"))
+        try:
+            with quiet():
+                for group in self.param_groups:
+                    self._step_group(group)
+        finally:
+            state.grad = outer
+        return loss
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        names, update, own = self.arrays_of(group), self.update, self.state
+        composed = bool(group.get("differentiable"))
+        n = constants = None
+        apart: list[tuple] = []
+        for p in group["params"]:
+            g = p._grad
+            if g is None:
+                continue
+            step = self.advance(p, own, group)
+            if step != n:
+                n, constants = step, self.constants(group, step)
+            data = p._data
+            kept = [own[p][k] for k in names]
+            if composed or data.__class__ is not np.ndarray:
+                apart.append((p, g, kept, step, constants))
+                continue
+            on_host(update, [data, g._data, *[t._data for t in kept]], constants)
+            changed(p, type(self).__name__)
+        if apart:
+            self._step_apart(apart, group, composed)
+
+    def _step_apart(self, rows: list[tuple], group: dict[str, Any], composed: bool) -> None:
+        """The update on devices, and where it is recorded: by kernels, else by operators."""
+        if not composed and all(p.is_cuda and not p.dtype.is_complex for p, *_ in rows):
+            by_step: dict[Any, list[tuple]] = {}
+            for row in rows:
+                by_step.setdefault(row[3], []).append(row)
+            rows = [
+                row
+                for step, part in by_step.items()
+                for row in self._step_on_device(part, group, step)
+            ]
+        for p, g, kept, _, constants in rows:
+            tensors = [p, g, *kept]
+            if p.dtype.is_complex:
+                tensors = [t.view_as_real() for t in tensors]
+            self.update(*tensors, constants)
+
+    def _step_on_device(self, rows: list[tuple], group: dict[str, Any], step: Any) -> list[tuple]:
+        """Launch the kernel for these parameters; those that it does not serve."""
+        columns = [[t._data for t in column] for column in zip(*[(p, g, *k) for p, g, k, *_ in rows])]
+        try:
+            kernels = importlib.import_module("..kernels.optim", __package__)
+        except ImportError:
+            return rows
+        from ..runtime import accelerator
+
+        with accelerator.operator(type(self).__name__):
+            served = self.launch(kernels, accelerator.launch, columns, group, step)
+        if served is NotImplemented:
+            return rows
+        for p, *_ in rows:
+            changed(p, type(self).__name__)
+        return []
+
+    def arrays_of(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """The names of the state with the shape of the parameter."""
+        raise NotImplementedError
+
+    def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> Any:
+        """Count a step of this parameter, its state made at the first; the number of the step."""
+        raise NotImplementedError
+
+    def constants(self, group: dict[str, Any], step: Any) -> Any:
+        """What the update needs besides tensors."""
+        raise NotImplementedError
+
+    @staticmethod
+    def update(p: Any, g: Any, *kept_and_constants: Any) -> None:
+        """Change the parameter and its state in place."""
+        raise NotImplementedError
+
+    def launch(
+        self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: Any
+    ) -> Any:
+        """Run the kernel; NotImplemented where there is none."""
+        return NotImplemented
+
+
+def on_host(update: Callable, arrays: list[np.ndarray], constants: Any) -> None:
+    """The update on NumPy arrays: large ones in pieces that stay in a core's cache."""
+    first = arrays[0]
+    kind = first.dtype
+    if kind.kind == "c":
+        real = np.dtype(kind.char.lower())
+        arrays = [a[..., None].view(real) for a in arrays]
+    elif kind.itemsize < 4:
+        narrow, arrays = arrays, [a.astype(np.float32) for a in arrays]
+        on_host(update, arrays, constants)
+        for a, b in zip(narrow, arrays):
+            np.copyto(a, b, casting="unsafe")
+        return
+    if first.size > BLOCK:
+        flat = _flat(arrays)
+        if flat is not None:
+            parallel.run(
+                lambda start, stop: update(*[a[start:stop] for a in flat], constants),
+                first.size,
+                BLOCK,
+            )
+            return
+    update(*arrays, constants)
+
+
+def _flat(arrays: list[np.ndarray]) -> list[np.ndarray] | None:
+    """The arrays with one dimension, where all lie in memory in one order without gaps."""
+    first = arrays[0]
+    if not first.flags.c_contiguous:
+        order = sorted(range(first.ndim), key=lambda d: -first.strides[d])
+        arrays = [a.transpose(order) for a in arrays]
+    if all(a.flags.c_contiguous for a in arrays):
+        return [a.reshape(-1) for a in arrays]
+    return None
+
+
+def changed(p: Tensor, name: str) -> None:
+    """Count a change in place: cheaply, without a search for the line that called."""
+    storage = p.storage_
+    storage.version += 1
+    storage.changed_by = (f"{name}.step", "an optimizer", 0)
+
+
+def number(value: Any) -> Any:
+    """A learning rate and its like as a Python number."""
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def check_fused(fused: Any, foreach: Any, differentiable: bool) -> None:
+    """The combinations of implementation flags that PyTorch refuses."""
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_range(what: str, value: Any, valid: bool) -> None:
+    """ValueError where an option is out of range."""
+    if not valid:
+        raise ValueError(f"Invalid {what}: {value}")
