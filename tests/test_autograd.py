@@ -129,7 +129,7 @@ def test_set_grad_enabled_acts_at_once_and_in_a_block() -> None:
 
 def test_no_grad_generator_does_not_leak() -> None:
     @torch.no_grad()
-    def numbers():  # noqa: ANN202
+    def numbers():
         yield torch.is_grad_enabled()
         yield torch.is_grad_enabled()
 
@@ -202,13 +202,13 @@ def test_node_hooks() -> None:
 
 class Cube(Function):
     @staticmethod
-    def forward(ctx, x, scale):  # noqa: ANN001, ANN205
+    def forward(ctx, x, scale):
         ctx.save_for_backward(x)
         ctx.scale = scale
         return x**3 * scale
 
     @staticmethod
-    def backward(ctx, g):  # noqa: ANN001, ANN205
+    def backward(ctx, g):
         (x,) = ctx.saved_tensors
         assert ctx.needs_input_grad == (True, False)
         return g * 3 * x * x * ctx.scale, None
@@ -224,15 +224,15 @@ def test_function() -> None:
 def test_function_with_setup_context_and_two_results() -> None:
     class Both(Function):
         @staticmethod
-        def forward(x):  # noqa: ANN001, ANN205
+        def forward(x):
             return x * 2, x * 3
 
         @staticmethod
-        def setup_context(ctx, inputs, output):  # noqa: ANN001, ANN205
+        def setup_context(ctx, inputs, output):
             ctx.shape = inputs[0].shape
 
         @staticmethod
-        def backward(ctx, a, b):  # noqa: ANN001, ANN205
+        def backward(ctx, a, b):
             return a * 2 + b * 3
 
     x = leaf(1)
@@ -244,11 +244,11 @@ def test_function_with_setup_context_and_two_results() -> None:
 def test_function_must_return_a_gradient_an_argument() -> None:
     class Wrong(Function):
         @staticmethod
-        def forward(ctx, x, y):  # noqa: ANN001, ANN205
+        def forward(ctx, x, y):
             return x + y
 
         @staticmethod
-        def backward(ctx, g):  # noqa: ANN001, ANN205
+        def backward(ctx, g):
             return g
 
     with pytest.raises(RuntimeError, match="incorrect number of gradients"):
@@ -375,11 +375,11 @@ def test_refused(call: object, error: type, message: str) -> None:
 def test_gradcheck_finds_a_wrong_derivative() -> None:
     class Wrong(Function):
         @staticmethod
-        def forward(ctx, x):  # noqa: ANN001, ANN205
+        def forward(ctx, x):
             return x * 2
 
         @staticmethod
-        def backward(ctx, g):  # noqa: ANN001, ANN205
+        def backward(ctx, g):
             return g * 3
 
     with pytest.raises(torch.autograd.GradcheckError, match="Jacobian mismatch"):

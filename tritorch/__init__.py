@@ -60,6 +60,7 @@ from .ops import (  # noqa: F401
     norm,
     pad,
     pieces,
+    pooling,
     printing,
     python,
     rearrange,
@@ -83,4 +84,4 @@ globals().update(PUBLIC)
 
 __version__ = "0.1.0"
 
-from . import nn as nn  # noqa: E402  after the operators that it publishes
+from . import nn as nn, optim as optim  # noqa: E402  after the operators

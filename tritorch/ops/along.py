@@ -209,7 +209,7 @@ index_fill_op = Update(
     vjp=(
         lambda g, index, dim: index_fill_op(g, index, g.new_zeros(()), dim=dim),
         None,
-        lambda g, index, dim: select_op(g, index, dim=dim).sum(),
+        lambda g, index, dim: (g - index_fill_op(g, index, g.new_zeros(()), dim=dim)).sum(),
     ),
     samples=lambda s: [
         s((3, 4), np.array([2, 0]), (), dim=0),

@@ -34,7 +34,7 @@ class _IndexRules(Rules):
     """Saves the index tensors and the shape of what they index, not its values."""
 
     def save(self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence) -> dict:
-        first = 1 if self.op.name == "index" else 2
+        first = self.op.inputs.index("indices")
         indices = [(t, t._version) for t in inputs[first:]]
         return {"x_shape": tuple(inputs[0]._data.shape), "indices": indices}
 
@@ -53,7 +53,7 @@ class IndexOp(Op):
         self.meta(*inputs, **params)  # type: ignore[misc]
         if not x.is_cpu:
             return super().write(x, inputs, params)
-        put(x._data, inputs[1]._data, [t._data for t in inputs[2:]], **params)
+        put_at(x._data, inputs[1]._data, [t._data for t in inputs[2:]], **params)
         return None
 
 
@@ -91,7 +91,21 @@ def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
     return (index_put_op(zeros_for(g, x_shape), g, *indices, dims=dims, accumulate=True),)
 
 
-@primitive(kind=IndexOp, meta=_index_meta, triton="index.index", exact=True, vjp=joint(_index_vjp))
+@primitive(
+    name="index",
+    kind=IndexOp,
+    meta=_index_meta,
+    triton="index.index",
+    exact=True,
+    vjp=joint(_index_vjp),
+    samples=lambda s: [
+        s((3, 4), s.ints(3, (5,)), dims=(0,)),
+        s((3, 4), s.ints(4, (2, 2)), dims=(1,)),
+        s((2, 3, 4), s.ints(2, (3,)), s.ints(3, (2, 1)), dims=(0, 1)),
+        s((2, 3, 2), s.ints(2, (3,)), s.ints(2, (3,), low=-2), dims=(0, 2)),
+        s((3, 4), s.ints(1, (0,)), dims=(0,)),
+    ],
+)
 def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
     """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
     _check_bounds(x.shape, indices, dims)
@@ -161,11 +175,11 @@ def index_put_op(
 ) -> Any:
     """A copy of `x` with `values` stored, or added, where `index` would read."""
     out = rows.copy_of(x)
-    put(out, values, indices, dims, accumulate)
+    put_at(out, values, indices, dims, accumulate)
     return out
 
 
-def put(
+def put_at(
     out: np.ndarray,
     values: np.ndarray,
     indices: Sequence[np.ndarray],
@@ -469,8 +483,10 @@ def _nonzero_meta(x: Tensor, *, count: int) -> tuple:
 )
 def nonzero_op(x: Any, *, count: int) -> Any:
     """The positions of the elements that are not zero, a row each, in order."""
-    found = np.nonzero(x if x.dtype.kind != "V" else x != 0)
-    return np.stack(found, axis=1) if found else np.zeros((count, 0), np.int64)
+    x = x if x.dtype.kind != "V" else x != 0
+    if not x.ndim:
+        return np.zeros((int(x != 0), 0), np.int64)
+    return np.stack(np.nonzero(x), axis=1)
 
 
 @public(out=True)

@@ -181,15 +181,14 @@ def scatter(g: np.ndarray, indices: np.ndarray, size: Pair, disjoint: bool) -> n
     return out
 
 
-def max_backward(
-    g: np.ndarray, x: np.ndarray, out: np.ndarray, h: Axis, w: Axis
-) -> np.ndarray:
+def max_backward(g: np.ndarray, x: np.ndarray, out: np.ndarray, h: Axis, w: Axis) -> np.ndarray:
     """The gradient of the maxima, which goes to the first element that equals each."""
     result = host.empty(x.shape, g.dtype)
     source, top, gradient, target = planes(x), planes(out), planes(g), planes(result)
     taps = [(rows, y, columns, c) for rows, y in h.taps() for columns, c in w.taps()]
-    tiled = all(a.disjoint and a.covered and a.out * a.stride == a.size == a.out * a.kernel
-                for a in (h, w))
+    tiled = all(
+        a.disjoint and a.covered and a.out * a.stride == a.size == a.out * a.kernel for a in (h, w)
+    )
 
     def body(part: slice) -> None:
         into, block, best, grad = target[part], source[part], top[part], gradient[part]
@@ -293,8 +292,6 @@ def adaptive_average(x: np.ndarray, size: Pair) -> np.ndarray:
 
 def adaptive_average_backward(g: np.ndarray, size: Pair) -> np.ndarray:
     """Each mean's gradient spread over its window, for images of `size`."""
-    rows, columns = (
-        averaging(n, m, g.dtype) for n, m in zip(size, g.shape[2:], strict=True)
-    )
+    rows, columns = (averaging(n, m, g.dtype) for n, m in zip(size, g.shape[2:], strict=True))
     out = np.matmul(rows.T, np.matmul(planes(g), columns))
     return out.reshape(*g.shape[:2], *size)

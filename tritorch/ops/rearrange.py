@@ -13,7 +13,7 @@ from .. import dtypes, errors
 from ..op import primitive, same_as
 from ..runtime import host
 from ..tensor import Tensor, from_data
-from .api import FUNCTIONAL, public
+from .api import FUNCTIONAL, attach, public
 from .join import check_list, copy_part, stack
 from .view import _expand, _slice, ints
 
@@ -38,10 +38,10 @@ def flip(x: Any, *, dims: tuple[int, ...]) -> Any:
 flip_op = flip
 
 
-@public()
-def flip(input: Tensor, *dims: Any) -> Tensor:  # type: ignore[no-redef]
+@public(method=False)
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:  # type: ignore[no-redef]
     """A copy with the order of the elements along `dims` reversed."""
-    order = errors.wrap_dims("flip", ints("flip", dims), input._data.shape)
+    order = errors.wrap_dims("flip", ints("flip", (dims,)), input._data.shape)
     return flip_op(input, dims=order if input._data.ndim else ())
 
 
@@ -167,10 +167,10 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     return spread.reshape(tuple(t * n for t, n in zip(times, shape, strict=True)))
 
 
-@public()
-def tile(input: Tensor, *dims: Any) -> Tensor:
+@public(method=False)
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
     """`repeat`, with as many ones put before `dims` as the tensor has more dimensions."""
-    times = ints("tile", dims)
+    times = ints("tile", (dims,))
     return repeat(input, (1,) * (input._data.ndim - len(times)) + times)
 
 
@@ -414,4 +414,18 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 for _f in (pixel_shuffle, pixel_unshuffle, channel_shuffle):
     FUNCTIONAL[_f.__name__] = _f
-Tensor.repeat = repeat  # type: ignore[attr-defined]
+
+
+def _spread(f: Any) -> Any:
+    """The method form: `x.f(0, 1)` and `x.f((0, 1))`."""
+
+    def method(self: Tensor, *dims: Any, **named: Any) -> Tensor:
+        return f(self, dims[0] if len(dims) == 1 else dims) if dims else f(self, **named)
+
+    method.__name__, method.__doc__ = f.__name__, f.__doc__
+    return method
+
+
+attach("repeat", repeat)
+attach("flip", _spread(flip))
+attach("tile", _spread(tile))

@@ -491,6 +491,11 @@ def scatter_reduce_(
 attach("scatter_reduce_", scatter_reduce_)
 
 
+def _size_of(x: Tensor, dim: int) -> int:
+    shape = x._data.shape or (1,)
+    return shape[errors.wrap_dim("take_along_dim", dim, shape)]
+
+
 @public()
 def take_along_dim(
     input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
@@ -500,6 +505,8 @@ def take_along_dim(
         raise RuntimeError(
             f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}"
         )
+    n = input._data.size if dim is None else _size_of(input, dim)
+    indices = where(indices < 0, indices + n, indices)
     if dim is None:
         found = gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
         return found if out is None else write_out("take_along_dim", out, found)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..ops import create
 from ..tensor import Tensor
-from .optimizer import Stepper, check_fused, check_range, number
+from .optimizer import Stepper, check_fused, check_range, number, raise_to
 
 __all__ = ["Adam", "AdamW"]
 
@@ -129,9 +129,8 @@ class Adam(Stepper):
         d *= new2
         v += d
         if len(rest) == 2:
-            top = rest[0]
-            top += (v > top) * (v - top)
-            v = top
+            raise_to(rest[0], v)
+            v = rest[0]
         d = v**0.5
         d *= scale
         d += eps

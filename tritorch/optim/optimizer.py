@@ -347,7 +347,7 @@ class Stepper(Optimizer):
     def _step_group(self, group: dict[str, Any]) -> None:
         names, update, own = self.arrays_of(group), self.update, self.state
         composed = bool(group.get("differentiable"))
-        n = constants = None
+        n = constants = by = None
         apart: list[tuple] = []
         for p in group["params"]:
             g = p._grad
@@ -362,7 +362,7 @@ class Stepper(Optimizer):
                 apart.append((p, g, kept, step, constants))
                 continue
             on_host(update, [data, g._data, *[t._data for t in kept]], constants)
-            changed(p, type(self).__name__)
+            by = changed(p, type(self).__name__, by)
         if apart:
             self._step_apart(apart, group, composed)
 
@@ -385,7 +385,9 @@ class Stepper(Optimizer):
 
     def _step_on_device(self, rows: list[tuple], group: dict[str, Any], step: Any) -> list[tuple]:
         """Launch the kernel for these parameters; those that it does not serve."""
-        columns = [[t._data for t in column] for column in zip(*[(p, g, *k) for p, g, k, *_ in rows])]
+        columns = [
+            [t._data for t in column] for column in zip(*[(p, g, *k) for p, g, k, *_ in rows])
+        ]
         try:
             kernels = importlib.import_module("..kernels.optim", __package__)
         except ImportError:
@@ -396,8 +398,9 @@ class Stepper(Optimizer):
             served = self.launch(kernels, accelerator.launch, columns, group, step)
         if served is NotImplemented:
             return rows
+        by = None
         for p, *_ in rows:
-            changed(p, type(self).__name__)
+            by = changed(p, type(self).__name__, by)
         return []
 
     def arrays_of(self, group: dict[str, Any]) -> tuple[str, ...]:
@@ -460,11 +463,23 @@ def _flat(arrays: list[np.ndarray]) -> list[np.ndarray] | None:
     return None
 
 
-def changed(p: Tensor, name: str) -> None:
-    """Count a change in place: cheaply, without a search for the line that called."""
+def changed(p: Tensor, name: str, by: tuple | None) -> tuple:
+    """Count a change in place of `p`; the line that called is looked up for the first only."""
     storage = p.storage_
+    if by is None:
+        storage.bump(f"{name}.step")
+        return storage.changed_by  # type: ignore[return-value]
     storage.version += 1
-    storage.changed_by = (f"{name}.step", "an optimizer", 0)
+    storage.changed_by = by
+    return by
+
+
+def raise_to(a: Any, b: Any) -> None:
+    """`a = max(a, b)` in place."""
+    if a.__class__ is np.ndarray:
+        np.maximum(a, b, out=a)
+    else:
+        a.copy_(a.maximum(b))
 
 
 def number(value: Any) -> Any:
