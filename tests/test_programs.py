@@ -139,7 +139,7 @@ def step(lib_side: int, name: str, x: Any, y: Any, k: int) -> Any:
 
 
 def run(lib: Any, program: tuple, duals: bool) -> tuple[str | None, list, list]:
-    """(error, values of all intermediate tensors, gradients of the leaves), and the duals' check."""
+    """(error, values of all intermediate tensors, gradients of the leaves); checks the duals."""
     shapes, steps, seed = program
     rng = np.random.default_rng(seed)
     arrays = [(rng.uniform(-1, 1, s), rng.uniform(-1, 1, s)) for s in shapes]

@@ -91,7 +91,7 @@ index_add_op = Update(
     "index_add",
     ("x", "index", "source"),
     meta=_spec,
-    triton="index.index_add",
+    triton="scatter.index_add",
     cpu=_add,
     vjp=(
         lambda g: g,
@@ -147,6 +147,15 @@ def index_add(
     return (input, index, source), {"dim": d, "alpha": alpha}
 
 
+def _launch_put(launch: Any, out: Any, x: Any, index: Any, values: Any, *, dim: int) -> Any:
+    from ..kernels import scatter
+
+    if not x.shape or index.ndim != 1:
+        return NotImplemented
+    number = values.item() if isinstance(values, np.ndarray) else values
+    return scatter.index_put(launch, out, x, number, index, dims=(dim,))
+
+
 def _copy(out: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int) -> None:
     if not out.ndim:
         out, source = out.reshape(1), source.reshape(-1)
@@ -158,6 +167,7 @@ index_copy_op = Update(
     "index_copy",
     ("x", "index", "source"),
     meta=_spec,
+    triton=_launch_put,
     cpu=_copy,
     exact=True,
     vjp=(
@@ -204,6 +214,7 @@ index_fill_op = Update(
     "index_fill",
     ("x", "index", "value"),
     meta=_spec,
+    triton=_launch_put,
     cpu=_fill,
     exact=True,
     vjp=(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..autograd.rules import joint
 from ..dtypes import DType
 from ..op import Op, primitive

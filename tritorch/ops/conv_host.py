@@ -11,42 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..runtime import blas, host, parallel
-from .conv_depthwise import depthwise, depthwise_weight
+from .conv_depthwise import Pair, Window, depthwise, depthwise_weight
 from .matmul import product
 
-Pair = tuple[int, int]
 BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
 FEW = 128  # pixels of an output below which several images share one product
-
-
-class Window(NamedTuple):
-    """How a filter moves over an image: `groups` of channels do not see each other."""
-
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
-
-    def output(self, size: tuple[int, ...], kernel: tuple[int, ...]) -> Pair:
-        """The number of positions of the filter along both dimensions."""
-        h, w = (
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, d in zip(
-                size, kernel, self.stride, self.padding, self.dilation, strict=True
-            )
-        )
-        return h, w
-
-    def transposed(self, kernel: tuple[int, ...]) -> Window:
-        """The window that takes a gradient at stride 1 back to the input."""
-        (ph, pw), (dh, dw) = self.padding, self.dilation
-        pads = dh * (kernel[0] - 1) - ph, dw * (kernel[1] - 1) - pw
-        return Window((1, 1), pads, self.dilation, self.groups)
 
 
 class Blocks:
@@ -215,6 +189,8 @@ def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> 
         turned = w.reshape(groups, o // groups, *w.shape[1:])[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(channels, o // groups, *kernel)
         return forward(g, turned, None, back)
+    if groups == channels == o and min(back.padding) >= 0 and g.dtype.kind == "f":
+        return depthwise(g, w[:, 0, ::-1, ::-1], None, back, size, window.stride)
     if kernel == (1, 1) and window.padding == (0, 0) and groups == 1:
         out = host.zeros((g.shape[0], channels, *size), g.dtype)
         out[:, :, :: window.stride[0], :: window.stride[1]] = _pointwise(g, w[:, :, 0, 0].T)

@@ -13,7 +13,7 @@ from .strided import _diagonal, as_strided, diagonal
 from .view import _slice, put_back
 
 
-@public()
+@public(out=True)
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Zeros with the last dimension as a diagonal of two new dimensions."""
     shape = list(input._data.shape)
@@ -60,14 +60,14 @@ def _store(name: str, out: Tensor, view: Tensor, src: Tensor) -> Tensor:
     return out
 
 
-@public()
+@public(out=True)
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with `src` at one index of a dimension."""
     out = input.clone()  # type: ignore[attr-defined]
     return _store("select_scatter", out, select(out, dim, index), src)
 
 
-@public()
+@public(out=True)
 def slice_scatter(
     input: Tensor,
     src: Tensor,
@@ -85,7 +85,7 @@ def slice_scatter(
     return _store("slice_scatter", out, view, src)
 
 
-@public()
+@public(out=True)
 def diagonal_scatter(
     input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> Tensor:
@@ -94,7 +94,7 @@ def diagonal_scatter(
     return _store("diagonal_scatter", out, diagonal(out, offset, dim1, dim2), src)
 
 
-@public()
+@public(out=True)
 def as_strided_scatter(
     input: Tensor,
     src: Tensor,

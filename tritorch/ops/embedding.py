@@ -9,23 +9,24 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import no_grad
 from ..op import fused, primitive
+from ..runtime import host
 from ..tensor import Tensor, from_data
 from . import rows
 from .along import _check, select_op
-from .api import FUNCTIONAL, PUBLIC, public, with_out
-from .index import index_op, index_put_op
+from .api import FUNCTIONAL, PUBLIC, public
+from .index import index_put_op
 
 # -- embedding ----------------------------------------------------------------------------------------
 
 
-def _meta(weight: Tensor, index: Tensor, *, padding_idx: int, scale: bool) -> tuple:
+def _meta(weight: Tensor, index: Tensor, *, padding_idx: int | None, scale_grad_by_freq: bool) -> tuple:
     return (*index._data.shape, weight._data.shape[1]), weight.dtype
 
 
 def _launch(launch: Any, out: Any, weight: Any, index: Any, **_: Any) -> Any:
-    from ..kernels import index as kernels
+    from ..kernels import embedding as kernels
 
-    return kernels.index(launch, out, weight, index, dims=(0,))
+    return kernels.forward(launch, out, weight, index)
 
 
 @primitive(
@@ -34,66 +35,69 @@ def _launch(launch: Any, out: Any, weight: Any, index: Any, **_: Any) -> Any:
     triton=_launch,
     exact=True,
     vjp=(
-        lambda g, weight_shape, index, padding_idx, scale: embedding_backward(
-            g, index, rows=weight_shape[0], padding_idx=padding_idx, scale=scale
+        lambda g, weight_shape, index, padding_idx, scale_grad_by_freq: embedding_backward(
+            g,
+            index,
+            num=weight_shape[0],
+            padding_idx=padding_idx,
+            scale_grad_by_freq=scale_grad_by_freq,
         ),
         None,
     ),
     samples=lambda s: [
-        s((5, 3), s.ints(5, (2, 4)), padding_idx=-1, scale=False),
-        s((5, 3), s.ints(5, (6,)), padding_idx=2, scale=False),
-        s((4, 2), s.ints(4, ()), padding_idx=-1, scale=False),
-        s((4, 2), s.ints(4, (5,)), padding_idx=-1, scale=True),
+        s((5, 3), s.ints(5, (2, 4)), padding_idx=None, scale_grad_by_freq=False),
+        s((5, 3), s.ints(5, (6,)), padding_idx=2, scale_grad_by_freq=False),
+        s((4, 2), s.ints(4, ()), padding_idx=None, scale_grad_by_freq=False),
+        s((4, 2), s.ints(4, (5,)), padding_idx=None, scale_grad_by_freq=True),
     ],
 )
-def embedding_op(weight: Any, index: Any, *, padding_idx: int, scale: bool) -> Any:
+def embedding_op(weight: Any, index: Any, *, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
     """Rows of a table."""
     _check(index, weight.shape[0])
     return rows.take(weight, index, 0)
 
 
-def _backward_meta(g: Tensor, index: Tensor, *, rows: int, padding_idx: int, scale: bool) -> tuple:
+def _backward_meta(g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool) -> tuple:
     return (rows, g._data.shape[-1]), g.dtype
 
 
-def _backward(g: Any, index: Any, *, rows: int, padding_idx: int, scale: bool) -> Any:
+def _backward(
+    g: Any, index: Any, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool
+) -> Any:
     width = g.shape[-1]
     index, g = index.reshape(-1), g.reshape(-1, width)
-    out = np.zeros((rows, width), g.dtype)
-    rows_of(out, index, g)
-    if scale:
-        out /= np.maximum(np.bincount(index, minlength=rows), 1).astype(g.dtype)[:, None]
-    if padding_idx >= 0:
+    out = host.zeros((num, width), g.dtype)
+    rows.add_rows(out, index, g)
+    if scale_grad_by_freq:
+        out /= np.maximum(np.bincount(index, minlength=num), 1).astype(g.dtype)[:, None]
+    if padding_idx is not None:
         out[padding_idx] = 0
     return out
-
-
-rows_of = rows.add_rows
 
 
 @fused(
     meta=_backward_meta,
     cpu=_backward,
+    triton="embedding.backward",
     samples=lambda s: [
-        s((2, 4, 3), s.ints(5, (2, 4)), rows=5, padding_idx=-1, scale=False),
-        s((6, 3), s.ints(5, (6,)), rows=5, padding_idx=2, scale=False),
-        s((6, 2), s.ints(4, (6,)), rows=4, padding_idx=1, scale=True),
+        s((2, 4, 3), s.ints(5, (2, 4)), num=5, padding_idx=None, scale_grad_by_freq=False),
+        s((6, 3), s.ints(5, (6,)), num=5, padding_idx=2, scale_grad_by_freq=False),
+        s((6, 2), s.ints(4, (6,)), num=4, padding_idx=1, scale_grad_by_freq=True),
     ],
 )
 def embedding_backward(
-    g: Tensor, index: Tensor, *, rows: int, padding_idx: int, scale: bool
+    g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool
 ) -> Tensor:
     """The gradient of the table: rows of `g` added up by index, in order."""
     width = g._data.shape[-1]
     index = index.reshape(-1)  # type: ignore[attr-defined]
     g = g.reshape(-1, width)  # type: ignore[attr-defined]
-    if padding_idx >= 0:
+    if padding_idx is not None:
         g = g.masked_fill((index == padding_idx).unsqueeze(1), 0.0)
-    if scale:
-        counts = index.bincount(minlength=rows).clamp(min=1)  # type: ignore[attr-defined]
+    if scale_grad_by_freq:
+        counts = index.bincount(minlength=num).clamp(min=1)  # type: ignore[attr-defined]
         g = g / select_op(counts, index, dim=0).unsqueeze(1)
-    zero = g.new_zeros(()).expand(rows, width)
-    return index_put_op(zero, g, index, dims=(0,), accumulate=True)
+    return index_put_op(zeros_for(g, (num, width)), g, index, dims=(0,), accumulate=True)
 
 
 def embedding(
@@ -125,15 +129,15 @@ def embedding(
     if weight._data.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
     n = weight._data.shape[0]
-    if padding_idx is None:
-        padding_idx = -1
-    elif not -n <= padding_idx < n:
-        raise AssertionError("Padding_idx must be within num_embeddings")
-    elif padding_idx < 0:
-        padding_idx += n
+    if padding_idx is not None:
+        if not -n <= padding_idx < n:
+            raise AssertionError("Padding_idx must be within num_embeddings")
+        padding_idx %= n
     if max_norm is not None:
         renormalise(weight, input, max_norm, norm_type)
-    return embedding_op(weight, input, padding_idx=padding_idx, scale=scale_grad_by_freq)
+    return embedding_op(
+        weight, input, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
+    )
 
 
 def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
@@ -149,14 +153,21 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
 
 
 FUNCTIONAL["embedding"] = embedding
-PUBLIC["embedding"] = lambda weight, indices, padding_idx=None, scale_grad_by_freq=False, sparse=False: (  # noqa: E501
-    embedding(
-        indices,
-        weight,
-        None if padding_idx in (None, -1) else padding_idx,
-        scale_grad_by_freq=scale_grad_by_freq,
-    )
-)
+
+
+def _aten_embedding(
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """`nn.functional.embedding` with the table first."""
+    padding = None if padding_idx == -1 else padding_idx
+    return embedding(indices, weight, padding, scale_grad_by_freq=scale_grad_by_freq)
+
+
+PUBLIC["embedding"] = _aten_embedding
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -285,8 +296,6 @@ def _search(
     )
     if out is None:
         return found
-    from .api import write_out
-
     return write_out(name, out, found)
 
 

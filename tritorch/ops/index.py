@@ -160,7 +160,7 @@ def _put_vjp(
     name="index_put",
     kind=IndexOp,
     meta=_put_meta,
-    triton="index.index_put",
+    triton="scatter.index_put",
     exact=True,
     vjp=joint(_put_vjp),
     samples=lambda s: [
@@ -478,6 +478,7 @@ def _nonzero_meta(x: Tensor, *, count: int) -> tuple:
 @primitive(
     name="nonzero",
     meta=_nonzero_meta,
+    triton="index.nonzero",
     exact=True,
     samples=lambda s: [s(np.array([[0, 3], [4, 0]]), count=2), s(np.array([0.0, 0.0]), count=0)],
 )

@@ -178,7 +178,15 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     mask = mask if tuple(mask._data.shape) == shape else mask.expand(shape)  # type: ignore
     (found,) = nonzero(mask.reshape(-1), as_tuple=True)  # type: ignore[attr-defined]
     picked = index_op(x.reshape(-1), found, dims=(0,))  # type: ignore[attr-defined]
-    return picked if out is None else write_out("masked_select", out, picked)
+    if out is None:
+        return picked
+    if out._storage is not None and out._storage in (input._storage, mask._storage):
+        raise RuntimeError(
+            "masked_select: unsupported operation: some elements of the input tensor and the "
+            "written-to tensor refer to a single memory location. Please clone() the tensor before "
+            "performing the operation."
+        )
+    return write_out("masked_select", out, picked)
 
 
 PUBLIC["masked_select"] = masked_select

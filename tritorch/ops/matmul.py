@@ -25,7 +25,8 @@ from .arithmetic import conj
 from .view import permute_op
 
 Number = bool | int | float | complex
-THREADED = 1 << 22  # multiplications from which a batch is worth a second thread
+ALONE = 1 << 18  # multiplications up to which BLAS does not use its threads
+THREADED = 1 << 22  # multiplications from which a second thread pays
 SHORT: dict = {}
 
 _TORCH_NAMES = {
@@ -47,15 +48,40 @@ _TORCH_NAMES = {
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a @ b` for arrays of two and more dimensions, the batch split over the threads."""
+    """`a @ b` for arrays of two and more dimensions, over our own threads.
+
+    BLAS's threads spin while they wait: where others use the cores too, each product then takes as
+    long as the system's time slice.
+    """
     if b.ndim == 2 and a.ndim > 2:
         return _folded(a, b)
-    if a.ndim == b.ndim == 2:
-        size = a.shape[0] * b.shape[1] * a.itemsize
-        if size < host.SMALL:
-            return np.matmul(a, b)
-        return np.matmul(a, b, out=host.empty((a.shape[0], b.shape[1]), a.dtype))
-    return _batched(blas_ready(a), blas_ready(b))
+    if a.ndim > 2 or b.ndim > 2:
+        return _batched(blas_ready(a), blas_ready(b))
+    (m, k), n = a.shape, b.shape[1]
+    if m * n * k <= ALONE:
+        return np.matmul(a, b)
+    out = host.empty((m, n), a.dtype)
+    with blas.single:
+        if m * n * k <= THREADED:
+            return np.matmul(a, b, out=out)
+        return _split(a, b, out)
+
+
+def _split(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Rows, or columns, of a product over the threads."""
+    m, n = out.shape
+    columns = n >= 2 * m
+    a, b = blas_ready(a), blas_ready(b)
+
+    def body(start: int, stop: int) -> None:
+        if columns:
+            np.matmul(a, b[:, start:stop], out=out[:, start:stop])
+        else:
+            np.matmul(a[start:stop], b, out=out[start:stop])
+
+    size, threads = (n if columns else m), parallel.get_num_threads()
+    parallel.run(body, size, -(-size // threads // 16) * 16)
+    return out
 
 
 def _folded(a: np.ndarray, b: np.ndarray) -> np.ndarray:

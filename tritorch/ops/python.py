@@ -13,10 +13,10 @@ from ..device import CPU
 from ..dtypes import DType
 from ..op import primitive
 from ..tensor import Size, Tensor, from_data, wrap
-from .api import attach, public, unary
+from .api import attach, public, unary, write_out
 from .arithmetic import where
 from .copy import to, to_array
-from .elementwise import SCALARS, promoted
+from .elementwise import SCALARS, loop, promoted
 from .pieces import unbind
 
 # -- one element --------------------------------------------------------------------------------
@@ -211,6 +211,8 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 
 def _tolerances(name: str, a: Tensor, b: Tensor, rtol: float, atol: float) -> None:
+    if not isinstance(b, Tensor):
+        raise TypeError(f"{name}(): argument 'other' must be Tensor, not {type(b).__name__}")
     if a.dtype is not b.dtype:
         raise RuntimeError(f"{name}: {a.dtype} did not match {b.dtype}")
     for what, value in (("rtol", rtol), ("atol", atol)):
@@ -291,18 +293,30 @@ def _check_parts(name: str, a: Tensor, b: Tensor) -> None:
         )
 
 
-@public(method=False, out=True)
-def complex(real: Tensor, imag: Tensor) -> Tensor:  # noqa: A001
+def _into(name: str, out: Tensor | None, made: Tensor) -> Tensor:
+    """Like other results, but `out` must have the very dtype."""
+    if out is None:
+        return made
+    if out.dtype is not made.dtype:
+        raise RuntimeError(
+            f"{name}: Expected object of scalar type {made.dtype} but got scalar type {out.dtype} "
+            "for argument 'out'"
+        )
+    return write_out(name, out, made.detach())
+
+
+@public(method=False)
+def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`real + imag * 1j`, broadcast; of float32 or float64 tensors."""
     _check_parts("complex", real, imag)
-    return complex_op(real, imag)
+    return _into("complex", out, complex_op(real, imag))
 
 
-@public(method=False, out=True)
-def polar(abs: Tensor, angle: Tensor) -> Tensor:
+@public(method=False)
+def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`abs * (cos(angle) + sin(angle) * 1j)`, broadcast."""
     _check_parts("polar", abs, angle)
-    return complex_op(abs * angle.cos(), abs * angle.sin())  # type: ignore[attr-defined]
+    return _into("polar", out, complex_op(abs * angle.cos(), abs * angle.sin()))  # type: ignore
 
 
 @public(out=True)
@@ -317,8 +331,9 @@ def angle(input: Tensor) -> Tensor:
     return where(x != x, x, where(x < 0, float(np.pi), x * 0))
 
 
-def _conjugate(x: Any, out: np.ndarray | None = None) -> Any:
-    return np.positive(x, out=out) if x.dtype.kind in "fiu" else np.conjugate(x, out=out)
+@loop
+def _conjugate(x: Any) -> Any:
+    return np.conjugate(x) if x.dtype.kind == "c" else x.copy()
 
 
 _conj = unary(
@@ -326,7 +341,7 @@ _conj = unary(
     _conjugate,
     inplace=True,
     vjp=lambda g: g.conj(),
-    deny=("bool",),
+    samples=lambda s: [s((3, 4)), s(s.reals((2,)) + 1j), s(())],
 )
 
 

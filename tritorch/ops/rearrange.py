@@ -102,9 +102,9 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:  # type: ignore[
         raise RuntimeError(
             f"roll: shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}"
         )
-    along = tuple(errors.wrap_dim("roll", d, input._data.shape) for d in along)
     if not input._data.ndim:
-        return input.clone()  # type: ignore[attr-defined]
+        raise IndexError(f"roll: Dimension specified as {along[0]} but tensor has no dimensions")
+    along = tuple(errors.wrap_dim("roll", d, input._data.shape) for d in along)
     return roll_op(input, shifts=by, dims=along)
 
 

@@ -434,7 +434,7 @@ def _norm_samples(s: Any) -> list:
     return [
         sample
         for p in (0.0, 0.5, 1.0, 2.0, 3.0, math.inf, -math.inf)
-        for sample in samples(s, lambda shape: s.distinct(shape) + 2.0, p=p)
+        for sample in samples(s, lambda shape: np.asarray(s.distinct(shape) + 2.0), p=p)
     ]
 
 

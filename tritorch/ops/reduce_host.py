@@ -73,21 +73,21 @@ def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
     if x.size <= parallel.BIG:
         return piece(x)
     if outer >= 2 * parallel.get_num_threads():
-        return _gather(piece, x)
+        return gather(piece, x)
     part = PART if inner == 1 else max(PART // inner, 128)
     count = n // part
     if count < 2:
         return piece(x)
     found = []
     for line in x:
-        parts = _gather(piece, line[: count * part].reshape(count, part, inner))
+        parts = gather(piece, line[: count * part].reshape(count, part, inner))
         rest = [piece(line[None, count * part :])] if count * part < n else []
         found.append(combine(np.concatenate([parts, *rest])[None]))
     return np.concatenate(found)
 
 
-def _gather(piece: Piece, x: np.ndarray) -> np.ndarray:
-    """`piece` over `x`, cut along its first dimension: once a thread, as each call takes the lock."""
+def gather(piece: Piece, x: np.ndarray) -> np.ndarray:
+    """`piece` over `x` cut along its first dimension, one call a thread."""
     parts: dict[int, np.ndarray] = {}
 
     def body(start: int, stop: int) -> None:

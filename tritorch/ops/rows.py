@@ -16,16 +16,18 @@ from ..runtime import host, parallel
 LARGE = 1 << 19  # bytes from which a copy is worth a second thread
 
 
-def check_bounds(i: np.ndarray, n: int, dim: int, wrap: bool) -> None:
-    """IndexError where an index lies outside `[-n, n)`, or `[0, n)`."""
+def check_bounds(
+    i: np.ndarray, n: int, dim: int, wrap: bool, error: type[Exception] = IndexError
+) -> None:
+    """Raise where an index lies outside `[-n, n)`, or `[0, n)` without `wrap`."""
     if not i.size:
         return
     low, high = int(i.min()), int(i.max())
     if low < (-n if wrap else 0) or high >= n:
         if not n:
-            raise IndexError("index is out of bounds for dimension with size 0")
+            raise error("index is out of bounds for dimension with size 0")
         bad = high if high >= n else low
-        raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {n}")
+        raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
 
 
 def copy_of(x: np.ndarray) -> np.ndarray:

@@ -151,7 +151,7 @@ def gather_op(x: Any, index: Any, *, dim: int) -> Any:
         return np.empty(index.shape, x.dtype)
     if not x.ndim:
         return np.broadcast_to(x, index.shape).copy()
-    rows.check_bounds(index, x.shape[dim], dim, wrap=False)
+    rows.check_bounds(index, x.shape[dim], dim, False, RuntimeError)
     flat = np.ascontiguousarray(x).reshape(-1)
     return rows.take_elements(flat, x.shape, index, dim)
 
@@ -202,7 +202,7 @@ def _change_at(
     if not out.ndim:
         out = out.reshape(1)
     index = index.reshape(index.shape or (1,))
-    rows.check_bounds(index, out.shape[dim], dim, wrap=False)
+    rows.check_bounds(index, out.shape[dim], dim, False, RuntimeError)
     src = src.reshape(src.shape or (1,))[tuple(slice(0, n) for n in index.shape)]
     wide = out if out.flags.c_contiguous else rows.copy_of(out)
     flat = wide.reshape(-1)
@@ -245,7 +245,7 @@ scatter_op = Update(
     "scatter",
     ("x", "index", "src"),
     meta=_spec,
-    triton="index.scatter",
+    triton="scatter.scatter",
     cpu=_change_at,
     vjp=(
         lambda g, index, dim, reduce: g if reduce else _zero_at(g, index, dim),
@@ -335,7 +335,7 @@ reduce_op = Update(
     "scatter_reduce",
     ("x", "index", "src"),
     meta=_spec,
-    triton="index.scatter",
+    triton="scatter.scatter",
     cpu=_change_at,
     vjp=joint(_reduce_vjp),
     samples=_reduce_samples,

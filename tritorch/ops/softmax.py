@@ -64,7 +64,7 @@ def _samples(s: Any) -> list:
         s((2, 3, 4), dim=1),
         s((), dim=0),
         s((0, 3), dim=1),
-        s((3, 0), dim=1),
+        s((3, 0), dim=0),
         s((2, 131), dim=1),
         s(s.reals((2, 5), -60, 60), dim=1, smooth=False),
     ]

@@ -1,0 +1,331 @@
+"""Running sums, products and extremes along one dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes, errors, return_types
+from ..dtypes import DType
+from ..op import fused, joint, primitive
+from ..runtime import blas
+from ..tensor import Tensor
+from . import lines
+from .api import public
+from .copy import to
+from .join import cat, stack
+from .reduce import numpy_names
+
+SQUARE = 32  # elements whose running sums are one product with a triangle of ones
+
+
+def _meta(x: Tensor, *, dim: int, **params: Any) -> tuple:
+    return tuple(x._data.shape), x.dtype
+
+
+def _backwards(x: np.ndarray, axis: int = 1) -> np.ndarray:
+    return x[(slice(None),) * axis + (slice(None, None, -1),)]
+
+
+def _samples(s: Any) -> list:
+    return [
+        s((3, 4), dim=1),
+        s((3, 4), dim=0),
+        s((2, 3, 4), dim=1),
+        s((), dim=0),
+        s((0, 3), dim=1),
+        s((2, 131), dim=1),
+    ]
+
+
+def _dim_of(name: str, x: Tensor, dim: int) -> int:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(x).__name__}")
+    return errors.wrap_dim(name, dim, x._data.shape)
+
+
+# -- sums -----------------------------------------------------------------------------------------
+
+
+def _sum_block(x: np.ndarray, out: np.ndarray) -> None:
+    """Running sums along the middle of a canonical block."""
+    if x.ndim == 2 and x.shape[1] >= 4 * SQUARE and x.dtype.kind == "f" and _by_squares(x, out):
+        return
+    np.add.accumulate(x, axis=1, out=out)
+
+
+def _by_squares(x: np.ndarray, out: np.ndarray) -> bool:
+    """Running sums of pieces of rows by a matrix product, then of the pieces: NumPy's own wait for
+    one addition after another. False where a value is not finite, as 0 times it is not 0."""
+    rows, n = x.shape
+    cut = n // SQUARE * SQUARE
+    ones = np.triu(np.ones((SQUARE, SQUARE), x.dtype))
+    pieces = np.matmul(x[:, :cut].reshape(rows, cut // SQUARE, SQUARE), ones)
+    before = np.add.accumulate(pieces[:, :, -1], axis=1)
+    if not np.isfinite(before[:, -1]).all():
+        return False
+    shaped = out[:, :cut].reshape(rows, cut // SQUARE, SQUARE) if cut == n else None
+    pieces[:, 1:] += before[:, :-1, None]
+    if shaped is not None:
+        np.copyto(shaped, pieces)
+    else:
+        out[:, :cut] = pieces.reshape(rows, cut)
+        np.add.accumulate(x[:, cut:], axis=1, out=out[:, cut:])
+        out[:, cut:] += out[:, cut - 1 : cut]
+    return True
+
+
+@primitive(
+    name="cumsum",
+    meta=_meta,
+    triton="scan.cumsum",
+    samples=lambda s: [
+        s(*x.inputs, dim=x.params["dim"], reverse=r) for r in (False, True) for x in _samples(s)
+    ],
+    vjp=lambda g, dim, reverse: cumsum_op(g, dim=dim, reverse=not reverse),
+)
+def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
+    out = lines.like(x)
+    if not x.size:
+        return out
+    y, result = lines.canonical(x, dim), lines.canonical(out, dim)
+    if reverse:
+        y, result = _backwards(y), _backwards(result)
+    with blas.single:
+        lines.blocks(_sum_block, y, result)
+    return out
+
+
+def _integral(x: Tensor, dtype: DType | None) -> Tensor:
+    """Integers and bools in int64, as sums and products of PyTorch come."""
+    if dtype is not None:
+        return to(x, dtype)
+    return to(x, dtypes.int64) if x.dtype.category < 2 else x
+
+
+@public(out=True, inplace=True)
+@numpy_names
+def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The sums of the elements up to each along `dim`; of integers in int64.
+
+    Example:
+        >>> import tritorch as torch
+        >>> torch.cumsum(torch.tensor([1, 2, 3]), 0)
+        tensor([1, 3, 6])
+    """
+    d = _dim_of("cumsum", input, dim)
+    return cumsum_op(_integral(input, dtype), dim=d, reverse=False)
+
+
+# -- products -------------------------------------------------------------------------------------
+
+
+def _cumprod_backward(g: Any, x: Any, *, dim: int) -> Any:
+    """By division where nothing is zero, else by a recurrence from the end."""
+    if not x.ndim:
+        return g.copy()
+    out = np.multiply.accumulate(x, axis=dim)
+    if (x != 0).all():
+        return _backwards(np.add.accumulate(_backwards(g * out, dim), axis=dim), dim) / x
+    g, x, out = (np.moveaxis(a, dim, 0) for a in (g, x, out))
+    result = np.empty(x.shape, x.dtype)
+    rest = np.zeros(x.shape[1:], x.dtype)
+    for k in range(len(x) - 1, -1, -1):
+        rest = g[k] + (x[k + 1] * rest if k + 1 < len(x) else 0)
+        result[k] = rest * out[k - 1] if k else rest
+    return np.moveaxis(result, 0, dim)
+
+
+@fused(
+    meta=lambda grad, x, *, dim: (tuple(x._data.shape), x.dtype),
+    cpu=_cumprod_backward,
+    samples=lambda s: [
+        s((3,), s.reals((3,), 0.5, 2), dim=0),
+        s((2, 3), (2, 3), dim=1),
+        s((3, 2), np.array([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]]), dim=0),
+    ],
+)
+def cumprod_backward(grad: Any, x: Any, *, dim: int) -> Any:
+    """`r[k]` times the product before `k`, with `r[k] = g[k] + x[k + 1] r[k + 1]`."""
+    if not x.ndim:
+        return grad
+    g, xs = grad.unbind(dim), x.unbind(dim)
+    before = [xs[0] * 0 + 1]
+    for value in xs[:-1]:
+        before.append(before[-1] * value)
+    rest, found = None, []
+    for k in range(len(xs) - 1, -1, -1):
+        rest = g[k] if rest is None else g[k] + xs[k + 1] * rest
+        found.append(rest * before[k])
+    return stack(found[::-1], dim)
+
+
+@primitive(
+    name="cumprod",
+    meta=_meta,
+    samples=_samples,
+    vjp=lambda g, x, dim: _cumprod_vjp(g, x, dim),
+)
+def cumprod_op(x: Any, *, dim: int) -> Any:
+    return np.multiply.accumulate(x, axis=dim) if x.ndim else x.copy()
+
+
+def _cumprod_vjp(g: Any, x: Any, dim: int) -> Any:
+    if not x._data.size:
+        return g
+    return cumprod_backward(g, x.conj() if x.dtype.is_complex else x, dim=dim)
+
+
+@public(out=True, inplace=True)
+@numpy_names
+def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The products of the elements up to each along `dim`; of integers in int64."""
+    d = _dim_of("cumprod", input, dim)
+    return cumprod_op(_integral(input, dtype), dim=d)
+
+
+# -- extremes -------------------------------------------------------------------------------------
+
+
+def _running(name: str, ufunc: np.ufunc) -> Callable:
+    def cpu(x: Any, *, dim: int) -> Any:
+        if not x.ndim:
+            return x.copy(), np.zeros((), np.int64)
+        out = ufunc.accumulate(x, axis=dim)
+        new = (x == out) | (x != x)
+        at = np.arange(x.shape[dim]).reshape((-1,) + (1,) * (x.ndim - dim - 1))
+        return out, np.maximum.accumulate(np.where(new, at, 0), axis=dim)
+
+    def vjp(g: Any, g_indices: Any, x_shape: tuple, indices: Any, dim: int) -> Any:
+        if not len(x_shape):
+            return (g,)
+        return (g.new_zeros(x_shape).scatter_add(dim, indices.detach(), g),)
+
+    return primitive(
+        name=name,
+        outputs=("out", "indices"),
+        meta=lambda x, *, dim: [
+            (tuple(x._data.shape), x.dtype),
+            (tuple(x._data.shape), dtypes.int64),
+        ],
+        samples=lambda s: [
+            s(s.distinct(x.inputs[0].shape), dim=x.params["dim"]) for x in _samples(s)
+        ],
+        vjp=joint(vjp),
+    )(cpu)
+
+
+cummax_op, cummin_op = _running("cummax", np.maximum), _running("cummin", np.minimum)
+
+
+def _running_public(name: str, op: Callable, result: Any, what: str) -> Callable:
+    def function(input: Tensor, dim: int) -> Any:
+        d = _dim_of(name, input, dim)
+        if input.dtype.is_complex:
+            raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
+        return result(*op(input, dim=d))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"The {what} element up to each along `dim`, and its last place."
+    return public(out=True)(numpy_names(function))
+
+
+cummax = _running_public("cummax", cummax_op, return_types.cummax, "largest")
+cummin = _running_public("cummin", cummin_op, return_types.cummin, "smallest")
+
+
+# -- logcumsumexp ---------------------------------------------------------------------------------
+
+
+def _log_sums(x: np.ndarray, dim: int) -> np.ndarray:
+    if not x.ndim:
+        return x.copy()
+    if x.dtype.kind == "c":
+        top = np.max(x.real, axis=dim, keepdims=True, initial=-np.inf)
+        top = np.where(np.isfinite(top), top, 0)
+        return np.log(np.add.accumulate(np.exp(x - top), axis=dim)) + top
+    return np.logaddexp.accumulate(x, axis=dim)
+
+
+def _logcumsumexp_backward(g: Any, x: Any, y: Any, *, dim: int) -> Any:
+    """Kept in logarithms, for positive and negative gradients apart."""
+    if not x.ndim or not x.size:
+        return g.copy()
+    if x.dtype.kind == "c":
+        e = _backwards(np.add.accumulate(_backwards(g * np.exp(-y.conj()), dim), axis=dim), dim)
+        return np.exp(x.conj()) * e
+
+    def part(size: Any) -> Any:
+        logs = _backwards(np.log(size) - y, dim)
+        return np.exp(_backwards(_log_sums(logs, dim), dim) + x)
+
+    return part(np.maximum(g, 0)) - part(np.maximum(-g, 0))
+
+
+@fused(
+    meta=lambda grad, x, y, *, dim: (tuple(x._data.shape), x.dtype),
+    cpu=_logcumsumexp_backward,
+    samples=lambda s: [s((3, 4), (3, 4), (3, 4), dim=1), s((5,), (5,), (5,), dim=0)],
+)
+def logcumsumexp_backward(grad: Any, x: Any, y: Any, *, dim: int) -> Any:
+    """`exp(x)` times the sums from the end of `g exp(-y)`."""
+    if not x.ndim:
+        return grad
+    top = 0 if x.dtype.is_complex else x.detach().amax(dim, keepdim=True)
+    x, y = x.conj(), y.conj()
+    return (x - top).exp() * cumsum_op(grad * (top - y).exp(), dim=dim, reverse=True)
+
+
+@primitive(
+    name="logcumsumexp",
+    meta=_meta,
+    samples=_samples,
+    vjp=lambda g, x, out, dim: logcumsumexp_backward(g, x, out, dim=dim),
+)
+def logcumsumexp_op(x: Any, *, dim: int) -> Any:
+    return _log_sums(x, dim)
+
+
+@public(out=True)
+@numpy_names
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """`log(cumsum(exp(input)))` along `dim`, without overflow."""
+    d = _dim_of("logcumsumexp", input, dim)
+    if input.dtype.category < 2:
+        raise NotImplementedError(f'"logcumsumexp" not implemented for {input.dtype.name} tensors')
+    return logcumsumexp_op(input, dim=d)
+
+
+# -- differences ----------------------------------------------------------------------------------
+
+
+@public(out=True)
+@numpy_names
+def diff(
+    input: Tensor,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Tensor | None = None,
+    append: Tensor | None = None,
+) -> Tensor:
+    """The `n`-th differences of neighbours along `dim`, after `prepend` and `append` are joined."""
+    if not input._data.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    d = _dim_of("diff", input, dim)
+    if n < 0:
+        raise RuntimeError(f"diff: order must be non-negative but got {n}")
+    joined: Sequence[Tensor] = [t for t in (prepend, input, append) if t is not None]
+    for t in joined:
+        if t._data.ndim != input._data.ndim:
+            raise RuntimeError(
+                "diff expects prepend or append to be the same dimension as input, got "
+                f"{errors.shapes(*joined)}"
+            )
+    x: Any = cat(joined, d) if len(joined) > 1 else input
+    for _ in range(min(n, x.shape[d])):
+        size = x.shape[d] - 1
+        a, b = x.narrow(d, 1, size), x.narrow(d, 0, size)
+        x = a.logical_xor(b) if x.dtype is dtypes.bool_ else a - b
+    return x

@@ -1,0 +1,5 @@
+"""Helpers around training: data loading."""
+
+from . import data
+
+__all__ = ["data"]
