@@ -86,9 +86,10 @@ def demo(args: list[str]) -> int:
 
 
 def test(args: list[str]) -> int:
-    """The suite, and in a process of its own the kernels in Triton's interpreter."""
+    """The suite but for its slow tests (`-m slow` runs those), and in a process of its own the
+    kernels in Triton's interpreter."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-m", default="not gpu")
+    parser.add_argument("-m", default="not gpu and not slow")
     options, rest = parser.parse_known_args(args)
 
     def pytest(marks: str, **environment: str) -> int:
@@ -123,7 +124,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("train a small model", "demo", demo),
-    "test": Command("run all tests; arguments go to pytest", "dev", test),
+    "test": Command("run the tests (-m slow: the slow ones); arguments go to pytest", "dev", test),
 }
 
 

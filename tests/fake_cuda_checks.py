@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from test_runtime import add_kernel, check_copies, dot_kernel
 
+from tritorch import cuda
 from tritorch.dtypes import float16, float32, uint8
 from tritorch.runtime import cuda_memory
 from tritorch.runtime.array import Array
@@ -188,6 +189,38 @@ def test_pinned_memory() -> None:
     assert not cuda_memory.is_pinned(np.empty(3))
 
 
+def test_the_public_namespace(x: Array) -> None:
+    assert cuda.is_available() and cuda.is_initialized()
+    assert cuda.device_count() == DEVICES
+    assert cuda.get_device_name(0) == "Fake H200" and cuda.get_device_capability() == (9, 0)
+    used = cuda.memory_allocated()
+    y = launch.empty((1 << 20,), uint8)
+    assert cuda.memory_allocated() == used + y.nbytes <= cuda.max_memory_allocated()
+    del y
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    assert cuda.max_memory_allocated() == used == cuda.memory_reserved()
+    assert cuda.mem_get_info()[1] == 1 << 30
+
+
+def test_public_streams_and_events(x: Array) -> None:
+    side, start, end = cuda.Stream(priority=-1), cuda.Event(True), cuda.Event(True)
+    side.wait_stream(cuda.current_stream())
+    with cuda.stream(side):
+        assert cuda.current_stream() == side != cuda.default_stream()
+        start.record()
+        launch(add_kernel, (1,), [x, x, x, 64, 0.5], {"BLOCK": 64})
+        assert last().stream == side.cuda_stream
+        end.record()
+    assert cuda.current_stream() == cuda.default_stream()
+    cuda.current_stream().wait_event(end)
+    end.synchronize()
+    assert end.query() and side.query() and start.elapsed_time(end) >= 0
+    with pytest.raises(ValueError, match="enable_timing=True"):
+        start.elapsed_time(cuda.Event())
+    cuda.synchronize()
+
+
 @pytest.mark.skipif(DEVICES < 2, reason="one device")
 def test_two_devices(x: Array) -> None:
     rt = launch.runtime
@@ -198,7 +231,7 @@ def test_two_devices(x: Array) -> None:
     assert rt.copy_to_host(x).sum() == 1 << 16
     launch(add_kernel, (1,), [y, y, y, 64, 0.5], {"BLOCK": 64})
     assert last().stream == int(rt.device(1).stream.handle)
-    rt.set_device(1)
-    assert rt.current_device() == 1
-    assert str(launch.empty((1,), float32).device) == "cuda:1"
-    rt.set_device(0)
+    with cuda.device("cuda:1"):
+        assert rt.current_device() == cuda.current_device() == 1
+        assert str(launch.empty((1,), float32).device) == "cuda:1"
+    assert rt.current_device() == 0

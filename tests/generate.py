@@ -1,4 +1,9 @@
-"""Writes what is generated: `tritorch/tensor.pyi`. `--check` only says whether it is current.
+"""Writes what is generated: `tritorch/tensor.pyi` and `docs/kernels.md`.
+
+    python tests/generate.py                      both
+    python tests/generate.py --check              only says whether they are current
+    python tests/generate.py proofs [aot ...]     first makes the test runs that prove the kernels:
+                                                  interpreter, aot and, where there is one, gpu
 
 The stub shows editors and type checkers the methods that operators attach to Tensor.
 """
@@ -13,7 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kernel_table
+
 import tritorch
+from tritorch.runtime import memory
 from tritorch.tensor import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,13 +147,22 @@ def stub() -> str:
     return HEAD + text + "\n" + "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    text = stub()
-    if "--check" in sys.argv:
-        sys.exit(0 if STUB.exists() and STUB.read_text() == text else f"{STUB.name} is out of date")
-    STUB.write_text(text)
+def main(arguments: list[str]) -> int:
+    code = 0
+    if arguments[:1] == ["proofs"]:
+        available = [run for run in kernel_table.RUNS if run != "gpu" or memory.available()]
+        code = kernel_table.prove(arguments[1:] or available)
+    for path, text in ((STUB, stub()), (kernel_table.PAGE, kernel_table.page())):
+        if "--check" in arguments:
+            if not path.exists() or path.read_text() != text:
+                print(f"{path.relative_to(ROOT)} is out of date: run python tests/generate.py")
+                code = 1
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    return code
 
 
 if __name__ == "__main__":
     assert tritorch
-    main()
+    sys.exit(main(sys.argv[1:]))

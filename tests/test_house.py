@@ -21,6 +21,7 @@ LAYERS = (
     ("kernels", "return_types"),
     ("ops",),
     ("testing", "profiler", "serialization", "linalg", "fft", "special", "func", "cuda", "amp"),
+    ("backends",),
     ("nn",),
     ("optim",),
     ("utils", "demo", "perf", "models"),

@@ -207,8 +207,8 @@ def pytest_runs(shell: Shell) -> list[str]:
 def test_tests_run_in_two_processes(run: ModuleType, shell: Shell) -> None:
     assert run.test([]) == 0
     assert pytest_runs(shell) == [
-        "-n 2 -m (not gpu) and not interpreter",
-        "-n 2 -m (not gpu) and interpreter",
+        "-n 2 -m (not gpu and not slow) and not interpreter",
+        "-n 2 -m (not gpu and not slow) and interpreter",
     ]
     assert "TRITORCH_EXECUTOR" not in shell.environments[0]
     assert shell.environments[-1]["TRITON_INTERPRET"] == "1"

@@ -45,17 +45,22 @@ from .ops import (  # noqa: F401
     activation,
     along,
     arithmetic,
+    batch_norm,
     complex_view,
     conv,
     copy,
     create,
     cross_entropy,
     diag,
+    dropout,
     einsum,
     embedding,
     extremes,
+    group_norm,
     index,
     join,
+    loss,
+    margin,
     mask,
     matmul,
     moments,
@@ -65,6 +70,7 @@ from .ops import (  # noqa: F401
     pooling,
     printing,
     python,
+    random,
     rearrange,
     reduce,
     scan,
@@ -88,4 +94,11 @@ globals().update(PUBLIC)
 
 __version__ = "0.1.0"
 
-from . import nn as nn, optim as optim  # noqa: E402  after the operators
+from . import (  # noqa: E402  after the operators
+    backends as backends,
+    cuda as cuda,
+    nn as nn,
+    optim as optim,
+    utils as utils,
+)
+from .serialization import load as load, save as save  # noqa: E402

@@ -26,6 +26,7 @@ from .autograd import engine, inplace
 from .autograd.mode import enable_grad, state
 from .autograd.node import OpNode
 from .autograd.rules import Rules, joint
+from .runtime import parallel
 from .runtime.quiet import quiet
 from .tensor import Tensor, View, wrap
 
@@ -45,6 +46,7 @@ class Op:
     """
 
     is_view = False
+    same_value = False  # in place it writes one value everywhere, so elements may share memory
     _named: frozenset[str] = frozenset()  # the launcher's parameters, once it is imported
 
     def __init__(
@@ -207,11 +209,12 @@ class Op:
     def inplace(self, *inputs: Any, **params: Any) -> Tensor:
         """The same, its result written into the first input."""
         x = inputs[0]
-        edges = edges_of(inputs)
-        recorded = state.grad and any(edges)
+        edges = edges_of(inputs) if state.grad else ()
+        recorded = any(edges)
         if recorded:
             inplace.check(self.name + "_", x)
-        check_writable(self.name + "_", x)
+        if not self.same_value:
+            check_writable(self.name + "_", x)
         saved = self._save_before(inputs, edges) if recorded else None
         self.write(x, inputs, params)
         x.storage_.bump(self.name + "_")
@@ -336,7 +339,10 @@ def check_writable(op: str, x: Tensor) -> None:
 def copy_data(target: Any, source: Any) -> None:
     """Copy between arrays of one device, casting; `source` broadcasts."""
     if target.__class__ is np.ndarray:
-        np.copyto(target, source, casting="unsafe")
+        if target.size > parallel.BIG and source.shape == target.shape:
+            parallel.copy(target, source)
+        else:
+            np.copyto(target, source, casting="unsafe")
     else:
         from .runtime import accelerator
 

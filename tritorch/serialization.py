@@ -23,14 +23,13 @@ import numpy as np
 from . import dtypes
 from .device import CPU, device as Device
 from .dtypes import DType
-from .nn.parameter import Parameter
 from .ops.copy import to
 from .runtime import host
 from .tensor import Size, Tensor, wrap
 
 __all__ = ["CheckpointError", "load", "save"]
 
-_KEY = "tritorch"
+_KEY, _CHECK = "tritorch", "tritorch.crc32"
 _FORMAT = 1
 _NAMES = {
     "BOOL": dtypes.bool_,
@@ -51,6 +50,9 @@ _NAMES = {
     "C64": dtypes.complex64,
 }
 _BY_NAME = {d.name: d for d in dtypes.ALL}
+CLASSES: dict[
+    str, Callable[[Tensor, bool], Tensor]
+] = {}  # kinds of tensors that stay what they are
 
 
 class CheckpointError(RuntimeError):
@@ -77,7 +79,8 @@ def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
 
     writer = _Writer(obj)
     tree = {"format": _FORMAT, "tree": writer.tree, "checksums": writer.checksums()}
-    metadata = {_KEY: json.dumps(tree, separators=(",", ":"))}
+    text = json.dumps(tree, separators=(",", ":"))
+    metadata = {_KEY: text, _CHECK: str(zlib.crc32(text.encode()))}
     if hasattr(f, "write"):
         f.write(to_bytes(writer.arrays, metadata))  # type: ignore[union-attr]
         return
@@ -182,8 +185,9 @@ class _Writer:
         if t.is_meta:
             raise TypeError(f"save: the tensor at {'.'.join(path)} is on the meta device: no data")
         cell: dict[str, Any] = {"tensor": None}
-        if isinstance(t, Parameter):
-            cell["parameter"] = True
+        for name, kind in CLASSES.items():
+            if type(t) is kind:
+                cell["class"] = name
         if t.requires_grad:
             cell["grad"] = True
         data = t._data
@@ -348,8 +352,10 @@ class _Reader:
         try:
             metadata = self.header.get("__metadata__", {})
             names = [k for k in self.header if k != "__metadata__"]
-            if _KEY not in metadata:
+            if _KEY not in metadata and _CHECK not in metadata:
                 return {k: self.tensor({"tensor": k}, map_location) for k in names}
+            if str(zlib.crc32(metadata[_KEY].encode())) != metadata[_CHECK]:
+                raise self.error("its structure is damaged: its checksum is wrong")
             saved = json.loads(metadata[_KEY])
             if saved["format"] > _FORMAT:
                 raise self.error(f"format {saved['format']} is newer than this version of tritorch")
@@ -418,8 +424,8 @@ class _Reader:
             return data
         device = Device(cell.get("device", "cpu"))
         out = _located(self.wrapped(data, base, dtype, name), device, where)
-        if cell.get("parameter"):
-            return Parameter(out, bool(cell.get("grad")))
+        if "class" in cell:
+            return CLASSES[cell["class"]](out, bool(cell.get("grad")))
         return out.requires_grad_() if cell.get("grad") else out
 
     def strided(self, base: np.ndarray, cell: dict[str, Any], dtype: DType) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops import create
+from ..serialization import CLASSES
 from ..tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
@@ -30,6 +31,9 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+CLASSES["parameter"] = Parameter
 
 
 class Buffer(Tensor):

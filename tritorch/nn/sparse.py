@@ -91,7 +91,8 @@ class Embedding(_Table):
         )
 
     def extra_repr(self) -> str:
-        return _describe(self)
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return _describe(self, padding) + ", sparse=True" * bool(self.sparse)
 
     @classmethod
     def from_pretrained(
@@ -167,7 +168,8 @@ class EmbeddingBag(_Table):
         )
 
     def extra_repr(self) -> str:
-        return f"{_describe(self)}, mode={self.mode!r}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{_describe(self)}, mode={self.mode!r}{padding}"
 
     @classmethod
     def from_pretrained(
@@ -200,14 +202,9 @@ class EmbeddingBag(_Table):
         return bag
 
 
-def _describe(table: Any) -> str:
-    shown = f"{table.num_embeddings}, {table.embedding_dim}"
-    for name, usual in (
-        ("padding_idx", None),
-        ("max_norm", None),
-        ("norm_type", 2),
-        ("scale_grad_by_freq", False),
-    ):
+def _describe(table: Any, padding: str = "") -> str:
+    shown = f"{table.num_embeddings}, {table.embedding_dim}{padding}"
+    for name, usual in (("max_norm", None), ("norm_type", 2), ("scale_grad_by_freq", False)):
         if getattr(table, name) != usual:
             shown += f", {name}={getattr(table, name)}"
-    return shown + ", sparse=True" * bool(table.sparse)
+    return shown

@@ -12,9 +12,9 @@ from typing import Any
 from ..tensor import Tensor
 from . import activation_loops as loops
 from .activation_loops import CUBIC, INV_SQRT_2PI, SQRT_2_OVER_PI
-from .api import FUNCTIONAL, PUBLIC, attach, unary
+from .api import FUNCTIONAL, PUBLIC, attach, unary, with_out
 from .arithmetic import where
-from .elementwise import Elementwise, unary_call
+from .elementwise import Elementwise, into, unary_call
 from .unary import sigmoid as _sigmoid, tanh as _tanh
 
 REAL = ("bool", "complex")
@@ -36,6 +36,7 @@ def _derivative(
     first: Callable,
     second: Callable | None,
     params: tuple = (),
+    deny: tuple[str, ...] = REAL,
 ) -> Elementwise:
     """The operator `name`: linear in the gradient, by `first`; `second` is its other derivative."""
     return Elementwise(
@@ -43,7 +44,7 @@ def _derivative(
         inputs,
         loop,
         promote=slice(0, 2),
-        deny=REAL,
+        deny=deny,
         vjp=(first, second or _nothing),
         samples=lambda s: [s(shape, shape, *params) for shape in ((3, 4), (), (0,), (131,))],
     )
@@ -125,8 +126,11 @@ silu_backward = _derivative(
     loops.silu_backward,
     lambda g, x: silu_backward(g, x),
     _silu_second,
+    deny=("bool",),
 )
-silu_op = _activation("silu", ("x",), loops.silu, lambda g, x: silu_backward(g, x))
+silu_op = _activation(
+    "silu", ("x",), loops.silu, lambda g, x: silu_backward(g, x), deny=("bool", "integral")
+)
 
 
 def _mish_second(g: Any, grad: Any, x: Any) -> Any:
@@ -295,7 +299,7 @@ def _relu_f(input: Tensor, inplace: bool = False) -> Tensor:
     return relu.op.inplace(input) if inplace else _relu(input)  # type: ignore[attr-defined]
 
 
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
     """`input * Phi(input)` with the cumulative distribution of the normal one.
 
     `approximate="tanh"` is `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`. Source: Hendrycks and
@@ -307,9 +311,9 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         tensor([0.0000, 0.8413])
     """
     if approximate == "none":
-        return _gelu(input)
+        return _gelu(input) if out is None else into(gelu_op, out, input)
     if approximate == "tanh":
-        return _gelu_tanh(input)
+        return _gelu_tanh(input) if out is None else into(gelu_tanh_op, out, input)
     raise RuntimeError(
         f"gelu: approximate argument must be either none or tanh, got {approximate!r}"
     )
@@ -372,14 +376,18 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _run(elu_op, inplace, input, alpha, 1.0, 1.0 / alpha)
 
 
-def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+def softplus(
+    input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tensor | None = None
+) -> Tensor:
     """`log(1 + exp(beta x)) / beta`; `x` itself where `beta x > threshold`."""
+    if out is not None:
+        return into(softplus_op, out, input, beta, threshold)
     return _run(softplus_op, False, input, beta, threshold)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`log(1 / (1 + exp(-input)))`."""
-    return _logsigmoid(input)
+    return _logsigmoid(input) if out is None else into(log_sigmoid_op, out, input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -512,13 +520,15 @@ _relu_f.__name__ = "relu"
 _WITH_INPLACE = (_relu_f, elu, selu, celu, leaky_relu, hardtanh, threshold, rrelu)
 for _f in (*_WITH_INPLACE, gelu, silu, mish, relu6, softplus, logsigmoid, hardsigmoid, hardswish):
     FUNCTIONAL[_f.__name__] = _f
-for _f in (prelu, hardshrink, softshrink, tanhshrink, softsign, glu, sigmoid, tanh):
+for _f in (prelu, tanhshrink, softsign, sigmoid, tanh):
     FUNCTIONAL[_f.__name__] = _f
+for _f in (hardshrink, softshrink, glu):
+    FUNCTIONAL[_f.__name__] = with_out(_f)
 for _f in _WITH_INPLACE:
     FUNCTIONAL[f"{_f.__name__}_"] = _in_place(_f)
 PUBLIC["relu_"] = FUNCTIONAL["relu_"]
 for _f in (selu, celu, rrelu, threshold):
     PUBLIC[_f.__name__], PUBLIC[f"{_f.__name__}_"] = _f, FUNCTIONAL[f"{_f.__name__}_"]
 for _f in (prelu, hardshrink):
-    PUBLIC[_f.__name__] = _f
+    PUBLIC[_f.__name__] = FUNCTIONAL[_f.__name__]
     attach(_f.__name__, _f)

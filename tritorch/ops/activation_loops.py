@@ -138,7 +138,7 @@ def silu_backward(g: Any, x: Any, out: Any = None) -> Any:
     t *= x
     t += 1
     t *= s
-    return np.multiply(g, t, out=out)
+    return np.multiply(g, np.conj(t) if t.dtype.kind == "c" else t, out=out)
 
 
 def _softness(x: Any) -> tuple[Any, Any]:

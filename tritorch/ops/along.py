@@ -130,9 +130,7 @@ def _check_source(name: str, x: Tensor, d: int, index: Tensor, source: Tensor) -
 
 
 @publish(index_add_op)
-def index_add(
-    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1
-) -> Call:
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Call:
     """A copy with `alpha` times the slices of `source` added at the positions in a vector.
 
     Positions may repeat: the slices are added in order.
@@ -234,9 +232,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Call:
     """A copy with the slices at the positions in a vector filled with a value."""
     d = errors.wrap_dim("index_fill", dim, input._data.shape)
     if index.dtype.name not in ("int64", "int32"):
-        raise IndexError(
-            f"index_fill(): Expected dtype int64 for index, got {index.dtype}"
-        )
+        raise IndexError(f"index_fill(): Expected dtype int64 for index, got {index.dtype}")
     if isinstance(value, Tensor):
         if value._data.ndim:
             raise RuntimeError(

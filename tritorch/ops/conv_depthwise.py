@@ -63,9 +63,7 @@ class Lines:
         self.channels = max(1, min(c, PIECE // (self.images * pixels)))
         self.length = self.images * pixels
         self.taps = [
-            (r, s, r * dh * self.wide + s * dw)
-            for r in range(kernel[0])
-            for s in range(kernel[1])
+            (r, s, r * dh * self.wide + s * dw) for r in range(kernel[0]) for s in range(kernel[1])
         ]
         self.reach = self.length - self.taps[-1][2]
 

@@ -185,7 +185,7 @@ def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> 
     if not g.size or not channels:
         return np.zeros((g.shape[0], channels, *size), g.dtype)
     back = window.transposed(kernel)
-    if window.stride == (1, 1) and min(back.padding) >= 0:
+    if window.stride == (1, 1) and min(back.padding) >= 0 and 3 * channels >= o:
         turned = w.reshape(groups, o // groups, *w.shape[1:])[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(channels, o // groups, *kernel)
         return forward(g, turned, None, back)
@@ -201,8 +201,7 @@ def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> 
 def _add_back(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.ndarray:
     """The products of all windows, added where the windows lie."""
     n, o, p, q = g.shape
-    groups, (kh, kw) = window.groups, w.shape[2:]
-    (sh, sw), (ph, pw), (dh, dw), _ = window
+    groups, (kh, kw), (ph, pw) = window.groups, w.shape[2:], window.padding
     channels, k = w.shape[1] * groups, math.prod(w.shape[1:])
     out = host.empty((n, channels, *size), g.dtype)
     filters = w.reshape(groups, o // groups, k).transpose(0, 2, 1)
@@ -215,19 +214,23 @@ def _add_back(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.nd
         for i in range(start * images, min(stop * images, n), images):
             count = min(images, n - i)
             matrix = np.matmul(filters, gradient[i : i + count], out=buffer[:count])
-            matrix = matrix.reshape(count, channels, kh, kw, p, q)
-            target = padded[:count]
-            target.fill(0)
-            for r in range(kh):
-                for s in range(kw):
-                    y, x = r * dh, s * dw
-                    target[:, :, y : y + sh * (p - 1) + 1 : sh, x : x + sw * (q - 1) + 1 : sw] += (
-                        matrix[:, :, r, s]
-                    )
-            np.copyto(out[i : i + count], target[:, :, ph : ph + size[0], pw : pw + size[1]])
+            _add_taps(padded[:count], matrix.reshape(count, channels, kh, kw, p, q), window)
+            np.copyto(out[i : i + count], padded[:count, :, ph : ph + size[0], pw : pw + size[1]])
 
     _run(body, -(-n // images), g.size * k)
     return out
+
+
+def _add_taps(target: np.ndarray, matrix: np.ndarray, window: Window) -> None:
+    """What each tap gave (images, C, R, S, P, Q), added to the images where the tap looks."""
+    _, _, kh, kw, p, q = matrix.shape
+    (sh, sw), _, (dh, dw), _ = window
+    target.fill(0)
+    for r in range(kh):
+        rows = slice(r * dh, r * dh + sh * (p - 1) + 1, sh)
+        for s in range(kw):
+            columns = slice(s * dw, s * dw + sw * (q - 1) + 1, sw)
+            target[:, :, rows, columns] += matrix[:, :, r, s]
 
 
 def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) -> np.ndarray:
@@ -241,21 +244,29 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
     blocks = Blocks(x, kernel, g.shape[2:], window)  # type: ignore[arg-type]
     tasks = blocks.tasks()
     gradient = g.reshape(g.shape[0], groups, o // groups, *g.shape[2:])
-    grain = -(-len(tasks) // 8)
     parts: dict[int, np.ndarray] = {}
+
+    wide = o // groups > 64  # the smaller side first makes the faster product
 
     def body(start: int, stop: int) -> None:
         total = None
-        for images, rows, matrix in blocks.unfold(tasks[start:stop], joined=True):
-            part = gradient[images, :, :, rows].transpose(1, 2, 0, 3, 4)
-            part = part.reshape(groups, o // groups, matrix.shape[2])
-            got = np.matmul(part, matrix.transpose(0, 2, 1))
+        for images, rows, matrix in blocks.unfold(tasks[start:stop], blocks.joined):
+            part = gradient[images, :, :, rows]
+            if blocks.joined:
+                part = part.transpose(1, 2, 0, 3, 4).reshape(1, groups, o // groups, -1)
+                matrix = matrix[None]
+            else:
+                part = part.reshape(*part.shape[:3], matrix.shape[3])
+            a, b = (part, matrix) if wide else (matrix, part)
+            many = np.matmul(a, b.transpose(0, 1, 3, 2))
+            got = many[0] if len(many) == 1 else np.add.reduce(many, 0)
             total = got if total is None else np.add(total, got, out=total)
         parts[start] = total  # type: ignore[assignment]
 
     with blas.single:
-        parallel.run(body, len(tasks), grain)
-    total = parts[0]
-    for start in sorted(parts)[1:]:
+        parallel.run(body, len(tasks), -(-len(tasks) // 8))
+    total = parts.pop(0)
+    for start in sorted(parts):
         total += parts[start]
+    total = total if wide else np.ascontiguousarray(total.transpose(0, 2, 1))
     return total.reshape(shape)

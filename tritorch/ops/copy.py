@@ -9,8 +9,8 @@ import numpy as np
 from .. import dtypes
 from ..device import CPU, device as Device
 from ..dtypes import DType
-from ..op import Op, copy_data, primitive
-from ..runtime import host
+from ..op import Op, copy_data, method, primitive
+from ..runtime import host, parallel
 from ..tensor import Tensor
 from .api import PUBLIC, attach, public
 from .elementwise import SCALARS, Elementwise, check_overlap, dense, loop, zero
@@ -70,8 +70,8 @@ def clone(x: Any, *, order: Any, dtype: DType) -> Any:
     out = host.empty(shape, dtype.np)
     if order is not None:
         out = out.transpose(np.argsort(order))
-    np.copyto(out, x.real if x.dtype.kind == "c" and not dtype.is_complex else x, casting="unsafe")
-    return out
+    source = x.real if x.dtype.kind == "c" and not dtype.is_complex else x
+    return parallel.copy(out, source)
 
 
 copy_op = clone
@@ -209,13 +209,13 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return to(self, other.dtype)
 
 
-@public()
+@method()
 def cpu(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
     """This tensor on the CPU."""
     return to(self, "cpu")
 
 
-@public()
+@method()
 def cuda(
     self: Tensor,
     device: Any = None,
@@ -298,6 +298,8 @@ attach("copy_", copy_)
 
 class _Fill(_Overwrite):
     """`x.fill_(value)`: the value is a number or a tensor without dimensions."""
+
+    same_value = True
 
     def write(self, x: Tensor, inputs: Any, params: dict) -> None:
         value = inputs[1]

@@ -104,6 +104,4 @@ def as_strided_scatter(
 ) -> Tensor:
     """A copy of the tensor's elements in order with `src` at a strided view of them."""
     out: Any = input.clone(memory_format="contiguous")  # type: ignore[attr-defined]
-    return _store(
-        "as_strided_scatter", out, as_strided(out, size, stride, storage_offset), src
-    )
+    return _store("as_strided_scatter", out, as_strided(out, size, stride, storage_offset), src)

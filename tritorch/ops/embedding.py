@@ -19,7 +19,9 @@ from .index import index_put_op
 # -- embedding ----------------------------------------------------------------------------------------
 
 
-def _meta(weight: Tensor, index: Tensor, *, padding_idx: int | None, scale_grad_by_freq: bool) -> tuple:
+def _meta(
+    weight: Tensor, index: Tensor, *, padding_idx: int | None, scale_grad_by_freq: bool
+) -> tuple:
     return (*index._data.shape, weight._data.shape[1]), weight.dtype
 
 
@@ -51,13 +53,17 @@ def _launch(launch: Any, out: Any, weight: Any, index: Any, **_: Any) -> Any:
         s((4, 2), s.ints(4, (5,)), padding_idx=None, scale_grad_by_freq=True),
     ],
 )
-def embedding_op(weight: Any, index: Any, *, padding_idx: int | None, scale_grad_by_freq: bool) -> Any:
+def embedding_op(
+    weight: Any, index: Any, *, padding_idx: int | None, scale_grad_by_freq: bool
+) -> Any:
     """Rows of a table."""
     _check(index, weight.shape[0])
     return rows.take(weight, index, 0)
 
 
-def _backward_meta(g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool) -> tuple:
+def _backward_meta(
+    g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool
+) -> tuple:
     return (rows, g._data.shape[-1]), g.dtype
 
 
@@ -179,9 +185,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         )
     if not tensor._data.size:
         if num_classes <= 0:
-            raise RuntimeError(
-                "one_hot: Can not infer total number of classes from empty tensor."
-            )
+            raise RuntimeError("one_hot: Can not infer total number of classes from empty tensor.")
         return tensor.new_zeros((*tensor.shape, num_classes))  # type: ignore[attr-defined]
     data = tensor.detach().cpu()._data  # type: ignore[attr-defined]
     low, high = int(data.min()), int(data.max())
@@ -291,9 +295,7 @@ def _search(
             f"depending on whether out_int32 flag is True, but we got output tensor's dtype "
             f"{out.dtype} and out_int32 flag is {out_int32}"
         )
-    found = search_op(
-        table.detach(), values.detach(), right=right or side == "right", dtype=dtype
-    )
+    found = search_op(table.detach(), values.detach(), right=right or side == "right", dtype=dtype)
     if out is None:
         return found
     return write_out(name, out, found)

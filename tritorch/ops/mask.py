@@ -19,7 +19,9 @@ from .scatter import Call, Update, _spec, publish, zeros_for
 
 
 def _bits(itemsize: int) -> np.dtype | None:
-    return {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}.get(itemsize)
+    return {1: np.dtype("i1"), 2: np.dtype("i2"), 4: np.dtype("i4"), 8: np.dtype("i8")}.get(
+        itemsize
+    )
 
 
 def _fill(x: np.ndarray, mask: np.ndarray, value: np.ndarray, out: np.ndarray) -> None:
@@ -122,7 +124,9 @@ def _check_mask(name: str, x: Tensor, mask: Any) -> Tensor:
     if not isinstance(mask, Tensor):
         raise TypeError(f"{name}(): argument 'mask' must be Tensor, not {type(mask).__name__}")
     if mask.dtype is not dtypes.bool_:
-        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask.dtype}")
+        raise RuntimeError(
+            f"{name} only supports boolean masks, but got mask with dtype {mask.dtype}"
+        )
     return mask
 
 
@@ -328,7 +332,9 @@ def _indices(name: str, keep: Callable) -> None:
 
     side = "on and below" if "l_" in name else "on and above"
     indices.__name__ = indices.__qualname__ = name
-    indices.__doc__ = f"The coordinates of a matrix {side} a diagonal: a row of rows, one of columns."
+    indices.__doc__ = (
+        f"The coordinates of a matrix {side} a diagonal: a row of rows, one of columns."
+    )
     PUBLIC[name] = indices
 
 

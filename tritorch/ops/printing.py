@@ -78,9 +78,7 @@ class _Formatter:
         size = np.abs(values)
         low, high = size.min(), size.max()
         self.whole = bool(np.all(values == np.ceil(values)))
-        self.scientific = bool(
-            high > 1000.0 * low or high > 1e8 or (low < 1e-4 and not self.whole)
-        )
+        self.scientific = bool(high > 1000.0 * low or high > 1e8 or (low < 1e-4 and not self.whole))
         if OPTIONS.sci_mode is not None:
             self.scientific = OPTIONS.sci_mode
         if self.scientific:

@@ -474,9 +474,7 @@ def __array_wrap__(
 
 def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
     if self.requires_grad:
-        raise BufferError(
-            "Can't export tensors that require gradient, use tensor.detach()"
-        )
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     if not self.is_cpu:
         raise BufferError(f"__dlpack__: tensors on {self.device} are not exported here")
     kwargs.pop("stream", None)

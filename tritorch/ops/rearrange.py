@@ -113,9 +113,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """A copy turned by `k` quarter turns in the plane of two dimensions, the first to the second."""
     n = input._data.ndim
     if len(dims) != 2:
-        raise RuntimeError(
-            f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}"
-        )
+        raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
         raise RuntimeError(f"rot90: expected total dims >= 2, but got total dims = {n}")
     a, b = (errors.wrap_dim("rot90", d, input._data.shape) for d in dims)
@@ -314,9 +312,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All choices of `r` elements of a vector in order of their positions, a row each."""
     if input._data.ndim != 1:
-        raise RuntimeError(
-            f"combinations: Expect a 1D vector, but got shape {tuple(input.shape)}"
-        )
+        raise RuntimeError(f"combinations: Expect a 1D vector, but got shape {tuple(input.shape)}")
     if r < 0:
         raise RuntimeError(f"combinations: Expect a non-negative number, but got {r}")
     if r == 0:

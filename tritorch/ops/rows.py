@@ -87,7 +87,9 @@ def take_elements(flat: np.ndarray, shape: Sequence[int], i: np.ndarray, dim: in
     out = host.empty(i.shape, flat.dtype)
     if i.size <= parallel.BIG or i.ndim < 2:
         return np.take(flat, element_positions(shape, i, dim), out=out, mode="clip")
-    d = 0 if dim or i.shape[0] >= i.shape[1] else 1  # split where each part has positions of its own
+    d = (
+        0 if dim or i.shape[0] >= i.shape[1] else 1
+    )  # split where each part has positions of its own
     step = math.prod(shape[d + 1 :])
 
     def body(start: int, stop: int) -> None:
@@ -187,7 +189,9 @@ def add_at(
     n = math.prod(out.shape[first:last])
     wide = out if out.flags.c_contiguous else copy_of(out)
     merged = wide.reshape(*out.shape[:first], n, *out.shape[last:])
-    add_along(merged, i.reshape(-1), values.reshape(*out.shape[:first], -1, *out.shape[last:]), first)
+    add_along(
+        merged, i.reshape(-1), values.reshape(*out.shape[:first], -1, *out.shape[last:]), first
+    )
     if wide is not out:
         np.copyto(out, wide)
 

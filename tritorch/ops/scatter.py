@@ -522,4 +522,3 @@ def take_along_dim(
     common_b = errors.broadcast_shapes("take_along_dim", a, indices._data.shape)
     found = gather(input.expand(common_a), d, indices.expand(common_b))  # type: ignore
     return found if out is None else write_out("take_along_dim", out, found)
-

@@ -89,9 +89,7 @@ def sort(
 
 
 @public(out=True)
-def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
-) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The positions of the elements in the order of `sort`."""
     return sort(input.detach(), dim, descending)[1]
 
@@ -142,9 +140,7 @@ def topk(
 
 
 @public(out=True)
-def kthvalue(
-    input: Tensor, k: int, dim: int = -1, keepdim: bool = False
-) -> return_types.kthvalue:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """The k-th smallest element along a dimension, and where it is: (values, indices)."""
     _not_complex("kthvalue", input)
     d = errors.wrap_dim("kthvalue", dim, input._data.shape)
@@ -214,7 +210,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
 
 def _tensors(input: Tensor, arrays: Any, inverse: bool, counts: bool) -> Any:
     values, back, count = (
-        from_data(np.ascontiguousarray(a)).to(input.device) for a in arrays  # type: ignore
+        from_data(np.ascontiguousarray(a)).to(input.device)
+        for a in arrays  # type: ignore
     )
     found = (values, *([back] if inverse else []), *([count] if counts else []))
     return found if len(found) > 1 else values

@@ -15,7 +15,15 @@ from .launch import launch, operator
 from .memory import available, meta
 
 __all__ = [
-    "available", "copy", "empty", "fill", "from_host", "launch", "meta", "operator", "to_host",
+    "available",
+    "copy",
+    "empty",
+    "fill",
+    "from_host",
+    "launch",
+    "meta",
+    "operator",
+    "to_host",
 ]
 
 

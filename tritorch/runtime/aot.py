@@ -87,7 +87,13 @@ class Facts:
 
 
 class AotRuntime(Runtime):
-    """Compiles for one target; its memory holds nothing."""
+    """Compiles for one target; its memory holds nothing.
+
+    `disassembled` says whether the facts count instructions, which for NVIDIA's targets costs more
+    than to compile; without, `dots`, `loads` and `stores` are empty.
+    """
+
+    disassembled = True
 
     def __init__(self, name: str) -> None:
         if name not in TARGETS:
@@ -131,7 +137,7 @@ class AotRuntime(Runtime):
         target = self.target()
         special = specialize(kernel, args, constants, pointer_range=target.backend == "hip")
         compiled = compile_kernel(kernel, special, target, warps, stages)
-        found = _facts_of(compiled)
+        found = _facts_of(compiled, self.disassembled)
         signature = ", ".join(str(s) for s in compiled.src.signature.values() if s != "constexpr")
         self.facts.append(
             Facts(current_operator(), kernel.__name__, self.name, signature, warps, stages, **found)
@@ -148,16 +154,18 @@ def compile_for(name: str) -> Iterator[AotRuntime]:
 # -- facts -----------------------------------------------------------------------------------------
 
 
-def _facts_of(compiled: Any) -> dict[str, Any]:
+def _facts_of(compiled: Any, disassembled: bool = True) -> dict[str, Any]:
     """Registers, stack, shared memory and instructions; kept beside Triton's compiled kernel."""
     from triton.runtime.cache import get_cache_manager
 
-    cache, file = get_cache_manager(compiled.hash), f"facts-{FORMAT}.json"
+    amd = "amdgcn" in compiled.asm
+    what = "facts" if disassembled or amd else "usage"
+    cache, file = get_cache_manager(compiled.hash), f"{what}-{FORMAT}.json"
     path = cache.get_file(file)
     if path is not None:
         kept = json.loads(Path(path).read_text())
     else:
-        kept = _amd_facts(compiled) if "amdgcn" in compiled.asm else _nvidia_facts(compiled)
+        kept = _amd_facts(compiled) if amd else _nvidia_facts(compiled, disassembled)
         kept |= {"shared": compiled.metadata.shared, "hash": compiled.hash}
         cache.put(json.dumps(kept), file, binary=False)
     for name in ("loads", "stores"):
@@ -165,12 +173,12 @@ def _facts_of(compiled: Any) -> dict[str, Any]:
     return kept
 
 
-def _nvidia_facts(compiled: Any) -> dict[str, Any]:
+def _nvidia_facts(compiled: Any, disassembled: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(compiled.asm["cubin"])
         usage = _cuobjdump("-res-usage", str(cubin))
-        sass = _cuobjdump("-sass", str(cubin))
+        sass = _cuobjdump("-sass", str(cubin)) if disassembled else ""
     used = {key: int(n) for key, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     return {
         "registers": used["REG"],

@@ -15,6 +15,7 @@ import numpy as np
 from .quiet import quiet
 
 BIG = 1 << 16  # elements from which an elementwise operator is worth a second thread
+STRIP = 32  # rows that a transposing copy gathers at a time
 BLOCK = 1 << 15  # elements of a block that stays in a core's cache through a chain of loops
 
 _threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
@@ -129,6 +130,8 @@ def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0
             for a in arrays
         ]
         unit = max(1, out.size // max(n, 1))
+        if any(a.strides[-1] != a.itemsize for a in full if a.size > BIG):
+            block = block or BLOCK  # across the rows of memory: few enough to stay in the cache
     grain = block // unit if block else -(-n // (2 * _threads if out.size > 8 * BIG else _threads))
 
     def body(start: int, stop: int) -> None:
@@ -139,3 +142,30 @@ def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0
 
     run(body, n, grain)
     return out
+
+
+def copy(out: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`out[...] = x`, cast, for arrays of one shape.
+
+    Where their orders of dimensions differ, strips of `x` are gathered in its own order first:
+    memory is then read and written in whole cache lines.
+    """
+    if x.size <= BIG:
+        np.copyto(out, x, casting="unsafe")
+        return out
+    sizes = [d for d in range(x.ndim) if x.shape[d] > 1]
+    inner = min(sizes, key=lambda d: abs(x.strides[d]))
+    if inner == min(sizes, key=lambda d: abs(out.strides[d])):
+        return elementwise(_copyto, out, x)
+    before = (slice(None),) * inner
+
+    def body(start: int, stop: int) -> None:
+        key = (*before, slice(start, stop))
+        np.copyto(out[key], x[key].copy(order="K"), casting="unsafe")
+
+    run(body, x.shape[inner], STRIP)
+    return out
+
+
+def _copyto(x: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, x, casting="unsafe")

@@ -1,0 +1,74 @@
+"""tritorch.cuda and tritorch.backends: what they say without a device, and in the interpreter.
+
+Streams, events and memory are tested against a stand-in for the driver in `fake_cuda_checks.py`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import tritorch as torch
+from tritorch import op as spine
+from tritorch.runtime import memory
+
+nowhere = pytest.mark.skipif(memory.available(), reason="a device is present")
+
+
+@nowhere
+def test_without_a_device_figures_are_zero() -> None:
+    cuda = torch.cuda
+    assert not cuda.is_available()
+    assert cuda.device_count() == 0
+    assert cuda.memory_allocated() == cuda.max_memory_allocated() == cuda.memory_reserved() == 0
+    assert cuda.memory_stats() == {}
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    cuda.manual_seed(1)
+    cuda.manual_seed_all(1)
+
+
+@nowhere
+@pytest.mark.parametrize(
+    "name",
+    "current_device synchronize get_device_name get_device_properties get_device_capability "
+    "Stream Event current_stream default_stream init mem_get_info".split(),
+)
+def test_without_a_device_the_rest_says_so(name: str) -> None:
+    with pytest.raises(RuntimeError, match="no CUDA device was found"):
+        getattr(torch.cuda, name)()
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+def test_in_the_interpreter() -> None:
+    cuda = torch.cuda
+    assert (cuda.is_available(), cuda.device_count(), cuda.current_device()) == (True, 1, 0)
+    assert cuda.get_device_name("cuda") == "interpreter"
+    assert cuda.get_device_capability(torch.device("cuda:0")) == (9, 0)
+    assert cuda.get_device_properties().multi_processor_count > 0
+    cuda.synchronize()
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    assert cuda.memory_allocated() == 0
+    with cuda.device(0):
+        assert cuda.current_device() == 0
+    with pytest.raises(RuntimeError, match="invalid device ordinal 3: 1 devices"):
+        cuda.set_device(3)
+    with pytest.raises(ValueError, match="Expected a cuda device, but got: cpu"):
+        cuda.synchronize("cpu")
+    with pytest.raises(RuntimeError, match=r"cuda.Event: needs a CUDA device"):
+        cuda.Event()
+
+
+def test_fallbacks_are_sorted_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "FALLBACKS", spine.Counter(erfinv=1, sort=3))
+    assert list(torch.cuda.fallbacks().items()) == [("sort", 3), ("erfinv", 1)]
+
+
+def test_switches_are_kept() -> None:
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(benchmark=True):
+        assert cudnn.benchmark and not cudnn.enabled
+    assert not cudnn.benchmark and not cudnn.is_available()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    assert not torch.backends.mps.is_available()
