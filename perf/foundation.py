@@ -130,8 +130,8 @@ def tape_memory() -> dict:
         for _ in range(n):
             y = y * 1.0
 
-    run(1000)
     tracemalloc.start()
+    run(1000)  # fills Python's free lists
     before = tracemalloc.get_traced_memory()[0]
     run(100_000)
     held = tracemalloc.get_traced_memory()[0] - before

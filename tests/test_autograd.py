@@ -50,10 +50,10 @@ def test_a_dropped_tape_holds_no_memory() -> None:
         for _ in range(n):
             y = (y * 1.0).exp().log()
 
-    run(1000)  # fills Python's free lists
     gc.disable()
     try:
         tracemalloc.start()
+        run(1000)  # fills Python's free lists
         before = tracemalloc.get_traced_memory()[0]
         run(33_334)  # three operators each: no cycle may keep them
         after = tracemalloc.get_traced_memory()[0]

@@ -146,7 +146,7 @@ def _values_backward_cpu(
     g: Any, x: Any, out: Any, *, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Any:
     axes = axes_of(x.shape[2:], out.shape[2:], kernel, stride, padding, dilation)
-    if np.isnan(out).any():
+    if out.size and np.isnan(out.max()):
         _, indices = pool_host.max_indices(x, *axes)
         return pool_host.scatter(g, indices, x.shape[2:], all(a.disjoint for a in axes))
     return pool_host.max_backward(g, x, out, *axes)

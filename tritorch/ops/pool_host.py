@@ -52,6 +52,11 @@ class Axis(NamedTuple):
         """Whether no element is met twice."""
         return self.stride > self.dilation * (self.kernel - 1) or self.out <= 1
 
+    @property
+    def tiled(self) -> bool:
+        """Whether every element is met exactly once."""
+        return self.stride == self.kernel and self.out * self.kernel == self.size and self.covered
+
     def counts(self, include_padding: bool) -> np.ndarray:
         """How many elements each position averages."""
         start = np.arange(self.out) * self.stride - self.padding
@@ -105,7 +110,7 @@ def lowest(dtype: np.dtype) -> float | int:
     return -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
 
 
-def _reduce_rows(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) -> np.ndarray:
+def _reduce(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) -> np.ndarray:
     """`f` over the taps along dimension `dim` of (planes, H, W)."""
     lead = (slice(None),) * dim
     taps = [((*lead, to), (*lead, at)) for to, at in axis.taps()]
@@ -127,8 +132,8 @@ def max_values(x: np.ndarray, h: Axis, w: Axis) -> np.ndarray:
     low = lowest(x.dtype)
 
     def body(part: slice) -> None:
-        rows = _reduce_rows(np.maximum, source[part], h, low, 1)
-        target[part] = _reduce_rows(np.maximum, rows, w, low, 2)
+        lines = _reduce(np.maximum, source[part], w, low, 2)
+        target[part] = _reduce(np.maximum, lines, h, low, 1)
 
     by_planes(body, source.shape[0], h.size * w.size)
     return out
@@ -182,34 +187,48 @@ def scatter(g: np.ndarray, indices: np.ndarray, size: Pair, disjoint: bool) -> n
 
 
 def max_backward(g: np.ndarray, x: np.ndarray, out: np.ndarray, h: Axis, w: Axis) -> np.ndarray:
-    """The gradient of the maxima, which goes to the first element that equals each."""
+    """The gradient of the maxima, which goes to the first element that equals each.
+
+    The first row that holds the maximum gets it, and in that row the first column.
+    """
     result = host.empty(x.shape, g.dtype)
     source, top, gradient, target = planes(x), planes(out), planes(g), planes(result)
-    taps = [(rows, y, columns, c) for rows, y in h.taps() for columns, c in w.taps()]
-    tiled = all(
-        a.disjoint and a.covered and a.out * a.stride == a.size == a.out * a.kernel for a in (h, w)
-    )
+    low = lowest(x.dtype)
 
     def body(part: slice) -> None:
-        into, block, best, grad = target[part], source[part], top[part], gradient[part]
-        if not tiled:
-            into.fill(0)
-        free = None
-        for n, (rows, y, columns, c) in enumerate(taps):
-            inside = (slice(None), rows, columns)
-            hit = np.equal(block[:, y, c], best[inside])
-            if free is None:
-                free = np.ones(best.shape, np.bool_)
-            if n:
-                hit &= free[inside]
-            free[inside] ^= hit
-            if tiled:
-                np.multiply(grad[inside], hit, out=into[:, y, c])
-            else:
-                into[:, y, c] += grad[inside] * hit
+        lines = _reduce(np.maximum, source[part], w, low, 2)
+        into = np.empty(lines.shape, g.dtype)
+        _route(gradient[part], lines, top[part], h, 1, into)
+        _route(into, source[part], lines, w, 2, target[part])
 
     by_planes(body, source.shape[0], h.size * w.size)
     return result
+
+
+def _route(
+    g: np.ndarray, x: np.ndarray, best: np.ndarray, axis: Axis, dim: int, out: np.ndarray
+) -> None:
+    """Gradients of maxima along one dimension into the elements that they came from."""
+    lead = (slice(None),) * dim
+    taps = [((*lead, to), (*lead, at)) for to, at in axis.taps()]
+    once, last = axis.tiled, len(taps) - 1
+    if not once:
+        out.fill(0)
+    free = None
+    for i, (to, at) in enumerate(taps):
+        if i == last and axis.covered and free is not None:
+            hit = free  # whatever no other element has taken
+        else:
+            hit = np.equal(x[at], best[to])
+            if free is None:
+                free = np.ones(best.shape, np.bool_)
+            else:
+                hit &= free[to]
+            free[to] ^= hit
+        if once:
+            np.multiply(g[to], hit, out=out[at])
+        else:
+            out[at] += g[to] * hit
 
 
 def average(
@@ -221,8 +240,8 @@ def average(
     scale = _scale(x.dtype, h, w, include_padding, divisor)
 
     def body(part: slice) -> None:
-        rows = _reduce_rows(np.add, source[part], h, 0, 1)
-        sums = _reduce_rows(np.add, rows, w, 0, 2)
+        rows = _reduce(np.add, source[part], h, 0, 1)
+        sums = _reduce(np.add, rows, w, 0, 2)
         if x.dtype.kind in "iu":
             target[part] = np.trunc(sums / scale)
         else:

@@ -190,7 +190,7 @@ def _drawing(name: str, kernel: str, *samples: dict) -> Callable:
     )
 
 
-@_drawing("uniform", "uniform", {"seed": 1, "offset": 3, "low": -1.0, "high": 2.0})
+@_drawing("uniform", "uniform", {"seed": 1, "offset": 3, "low": 0.5, "high": 1.25})
 def uniform_op(x: Any, *, seed: int, offset: int, low: float, high: float) -> Any:
     return streams.uniform(seed, offset, x.shape, x.dtype, low, high)
 
@@ -287,7 +287,7 @@ def poisson_op(rate: Any, *, seed: int, offset: int) -> Any:
         n.dtype,
     ),
     vjp=(lambda g: g * 0, lambda g: g * 0),
-    samples=lambda s: [s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0)],
+    samples=lambda s: [s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0, smooth=False)],
 )
 def binomial_op(count: Any, prob: Any, *, seed: int, offset: int) -> Any:
     return _host_generator(seed, offset).binomial(count.astype(np.int64), prob).astype(count.dtype)
