@@ -17,9 +17,9 @@ from typing import Any
 
 from proofs import notes
 
+from tritorch import dtypes
 from tritorch.dtypes import DType
 from tritorch.runtime.aot import TARGETS
-from tritorch import dtypes
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "perf" / "results"
@@ -38,10 +38,10 @@ HEAD = """# The kernels and their proofs
 Written by `python tests/generate.py` from `perf/results/proofs.json`; run
 `python tests/generate.py proofs` after a change to the kernels.
 
-- *Interpreter*: the operators' samples, on contiguous, transposed and gapped arrays, give what NumPy
-  gives, for inputs of these dtypes.
-- *Compiled* ahead of time for five targets, in float32 and bfloat16, for the samples and for sizes of
-  real networks: the most registers and shared memory that a variant uses, and the tensor-core
+- *Interpreter*: the operators' samples, on contiguous, transposed and gapped arrays, give what
+  NumPy gives, for inputs of these dtypes.
+- *Compiled* ahead of time for five targets, in float32 and bfloat16, for the samples and for sizes
+  of real networks: the most registers and shared memory that a variant uses, and the tensor-core
   instructions of the tiled products. Every variant is free of spills unless it says so.
 - *GPU*: the operators' samples on a device give what NumPy gives.
 """

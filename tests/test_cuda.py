@@ -5,6 +5,8 @@ Streams, events and memory are tested against a stand-in for the driver in `fake
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import tritorch as torch
@@ -27,15 +29,26 @@ def test_without_a_device_figures_are_zero() -> None:
     cuda.manual_seed_all(1)
 
 
-@nowhere
-@pytest.mark.parametrize(
-    "name",
-    "current_device synchronize get_device_name get_device_properties get_device_capability "
-    "Stream Event current_stream default_stream init mem_get_info".split(),
+NEEDED_BY = (
+    torch.cuda.current_device,
+    torch.cuda.synchronize,
+    torch.cuda.get_device_name,
+    torch.cuda.get_device_properties,
+    torch.cuda.get_device_capability,
+    torch.cuda.mem_get_info,
+    torch.cuda.init,
+    torch.cuda.Stream,
+    torch.cuda.Event,
+    torch.cuda.current_stream,
+    torch.cuda.default_stream,
 )
-def test_without_a_device_the_rest_says_so(name: str) -> None:
+
+
+@nowhere
+@pytest.mark.parametrize("call", NEEDED_BY, ids=lambda f: f.__name__)
+def test_without_a_device_the_rest_says_so(call: Callable) -> None:
     with pytest.raises(RuntimeError, match="no CUDA device was found"):
-        getattr(torch.cuda, name)()
+        call()
 
 
 @pytest.mark.interpreter

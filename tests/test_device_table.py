@@ -8,7 +8,6 @@ filled with NaN, so an output that a kernel does not write is seen.
 from __future__ import annotations
 
 import warnings
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -272,6 +272,16 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert load(path) == {"x": 1} and os.listdir(tmp_path) == ["x"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs file modes")
+def test_files_have_the_usual_mode(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save(1, tmp_path / "x")
+    assert os.stat(tmp_path / "x").st_mode == os.stat(tmp_path / "plain").st_mode
+    os.chmod(tmp_path / "x", 0o600)
+    save(2, tmp_path / "x")
+    assert os.stat(tmp_path / "x").st_mode & 0o777 == 0o600
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     link = tmp_path / "latest"

@@ -87,9 +87,11 @@ def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
     path = os.path.realpath(os.fspath(f))  # type: ignore[arg-type]
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
-        with open(temporary, "xb"):  # fails here, by its name, where the folder is not writable
+        with open(temporary, "xb"):  # fails here where the folder is missing or not writable
             pass
+        mode = os.stat(path if os.path.exists(path) else temporary).st_mode & 0o777
         save_file(writer.arrays, temporary, metadata)
+        os.chmod(temporary, mode)
         _flush(temporary, os.O_RDWR)
         os.replace(temporary, path)
     except BaseException:

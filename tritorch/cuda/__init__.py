@@ -1,7 +1,7 @@
 """`tritorch.cuda`: devices, their memory, streams and events, and which operators fell back.
 
 Everything may be called where there is no device: `is_available()` is False, `device_count()` and
-the figures of memory are 0, seeds and `empty_cache()` do nothing, and the rest says what is missing.
+the figures of memory are 0, seeds and `empty_cache()` do nothing; the rest says what is missing.
 Nothing here is imported before it is used: neither triton nor the CUDA packages.
 """
 
@@ -145,7 +145,7 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 
 def memory_stats(device: Where = None) -> dict[str, int]:
-    """Bytes by the names of PyTorch: `allocated_bytes.all.current`, `reserved_bytes.all.peak` ..."""
+    """Bytes by PyTorch's names: `allocated_bytes.all.current`, `reserved_bytes.all.peak` ..."""
     found = _memory.runtime().memory_stats(index_of(device)) if is_initialized() else {}
     names = {
         "allocated_bytes.all.current": "allocated",

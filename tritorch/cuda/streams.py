@@ -166,7 +166,7 @@ def current_stream(device: Where = None) -> Stream:
 
 
 def default_stream(device: Where = None) -> Stream:
-    """The stream that work goes to where none is chosen: a created one, so graphs can capture it."""
+    """The stream that work goes to where none is chosen; a created one, for graphs capture it."""
     owner = device_of("default_stream", device)
     return Stream(owner.index, handle=owner.main_stream)
 

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import Tensor
-from . import activation_loops as loops
+import numpy as np
+
+from ..autograd.mode import state
+from ..dtypes import float32, float64
+from ..runtime.quiet import enter, leave
+from ..tensor import Tensor, wrap
+from . import activation_loops as loops, lines
 from .activation_loops import CUBIC, INV_SQRT_2PI, SQRT_2_OVER_PI
 from .api import FUNCTIONAL, PUBLIC, attach, unary, with_out
 from .arithmetic import where
-from .elementwise import Elementwise, into, unary_call
+from .elementwise import NO_PARAMS, Elementwise, into, unary_call
 from .unary import sigmoid as _sigmoid, tanh as _tanh
 
 REAL = ("bool", "complex")
+_DIRECT = {float32, float64}
 FLOAT = ("bool", "integral", "complex")
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
@@ -348,7 +354,20 @@ def _run(op: Elementwise, inplace: bool, input: Tensor, *params: Any) -> Tensor:
         raise TypeError(
             f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
         )
-    return op.inplace(input, *params) if inplace else op(input, *params)
+    if inplace:
+        return op.inplace(input, *params)
+    d = input._data
+    if input.dtype not in _DIRECT or d.__class__ is not np.ndarray or d.size > lines.SMALL:
+        return op(input, *params)
+    if state.transforms:
+        return op(input, *params)
+    token = enter()
+    data = op.loop(d, *params)
+    leave(token)
+    out = wrap(np.asarray(data), input.dtype)
+    if state.grad and (input._edge is not None or input._view is not None):
+        op.record((input, *params), NO_PARAMS, out)
+    return out
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

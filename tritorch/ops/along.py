@@ -6,13 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from .. import errors
+from .. import dtypes, errors
 from ..op import primitive
 from ..tensor import Tensor
 from . import rows
-from .api import attach, public
-from .arithmetic import mul
-from .scatter import Call, Update, _spec, publish, same_device_index, scatter_reduce, zeros_for
+from .api import attach, public, write_out
+from .arithmetic import mul, where
+from .scatter import (
+    Call,
+    Update,
+    _spec,
+    gather,
+    publish,
+    same_device_index,
+    scatter_reduce,
+    zeros_for,
+)
 
 
 def _vector(name: str, x: Tensor, dim: int, index: Any) -> int:
@@ -70,12 +79,12 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     d = _vector("index_select", input, dim, index)
     if not input._data.ndim and index._data.size != 1:
         raise RuntimeError(
-            f"index_select(): Index to scalar can have only 1 value, got {index._data.size} value(s)"
+            f"index_select(): Index to scalar can have only 1 value, got {index._data.size}"
         )
     return select_op(input, index, dim=d)
 
 
-# -- writing ------------------------------------------------------------------------------------------
+# -- writing -------------------------------------------------------------------------------------
 
 
 def _add(out: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int, alpha: Any) -> None:
@@ -266,7 +275,7 @@ def index_reduce(
     _check_source("index_reduce", input, d, index, source)
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(
-            f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}."
+            f"index_reduce(): Expected reduce to be prod, mean, amax or amin but got {reduce}."
         )
     if not input._data.ndim:
         index, source = index.reshape(()), source.reshape(())  # type: ignore[attr-defined]
@@ -292,3 +301,36 @@ def index_reduce_(
 
 
 attach("index_reduce_", index_reduce_)
+
+
+def _size_of(x: Tensor, dim: int) -> int:
+    shape = x._data.shape or (1,)
+    return shape[errors.wrap_dim("take_along_dim", dim, shape)]
+
+
+@public()
+def take_along_dim(
+    input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
+) -> Tensor:
+    """`gather` of broadcast tensors, as after `argsort`; without `dim` of the flattened ones."""
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(
+            f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}"
+        )
+    n = input._data.size if dim is None else _size_of(input, dim)
+    indices = where(indices < 0, indices + n, indices)
+    if dim is None:
+        found = gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
+        return found if out is None else write_out("take_along_dim", out, found)
+    a, b = list(input._data.shape), list(indices._data.shape)
+    if len(a) != len(b):
+        raise RuntimeError(
+            "take_along_dim(): input and indices should have the same number of dimensions, but "
+            f"got {len(a)} dimensions for input, and {len(b)} dimensions for indices"
+        )
+    d = errors.wrap_dim("take_along_dim", dim, a)
+    a[d], b[d] = (b[d], a[d]) if a else (0, 0)
+    common_a = errors.broadcast_shapes("take_along_dim", b, input._data.shape)
+    common_b = errors.broadcast_shapes("take_along_dim", a, indices._data.shape)
+    found = gather(input.expand(common_a), d, indices.expand(common_b))  # type: ignore
+    return found if out is None else write_out("take_along_dim", out, found)

@@ -31,7 +31,10 @@ def channels_of(x: np.ndarray) -> np.ndarray:
 
 def over_batch(body: Any, x: np.ndarray) -> None:
     """`body(start, stop)` over blocks of the batch, on the threads."""
-    parallel.run(body, x.shape[0], max(1, parallel.BLOCK // max(x.shape[1] * x.shape[2], 1)))
+    if x.size <= lines.SMALL:
+        body(0, x.shape[0])
+        return
+    parallel.run(body, x.shape[0], max(1, lines.BLOCK // max(x.shape[1] * x.shape[2], 1)))
 
 
 def inner_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
@@ -54,7 +57,7 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         part = x[start:stop]
         counts[start] = (stop - start) * inner
         mean = np.add.reduce(inner_sums(part), axis=0) / x.dtype.type(counts[start])
-        apart = part - mean[:, None]
+        apart = np.subtract(part, mean[:, None], out=lines.scratch(part))
         means[start] = mean
         squares[start] = np.add.reduce(inner_sums(apart, apart), axis=0)
 
@@ -112,7 +115,7 @@ def _batch_norm_backward(
 
     def add(start: int, stop: int) -> None:
         part = g[start:stop]
-        apart = whole[start:stop] - mean[:, None]
+        apart = np.subtract(whole[start:stop], mean[:, None], out=lines.scratch(part))
         both = inner_sums(part), inner_sums(part, apart)
         sums[start] = np.stack([np.add.reduce(s, axis=0) for s in both])
 

@@ -1,8 +1,8 @@
 """Convolution of NumPy arrays with one filter for each channel: sums of shifted products.
 
 Images of one channel lie in memory one after the other, each inside its border of zeros, as one
-line. A tap of the filter then meets the line itself, shifted, and every loop runs over a whole line;
-what positions in the border give is left out at the end, and so are those between strides.
+line. A tap of the filter then meets the line itself, shifted, and every loop runs over a whole
+line; what positions in the border give is left out at the end, and so are those between strides.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..runtime import blas, host, parallel
 from .conv_depthwise import Pair, Window, depthwise, depthwise_weight
-from .matmul import product
+from .matmul_host import product
 
 BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
 FEW = 128  # pixels of an output below which several images share one product
@@ -53,28 +53,30 @@ class Blocks:
         ]
 
     def unfold(
-        self, tasks: list[tuple[int, int, int, int]], joined: bool
+        self, tasks: list[tuple[int, int, int, int]], ones: int = 0
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """For each task its images, its rows, and the windows as a matrix for each group.
 
-        `joined` puts the images side by side, (groups, K, images * pixels), and else gives
-        (images, groups, K, pixels). The matrix is valid until the next one.
+        (images, groups, K, pixels), or where images are joined (1, groups, K, images * pixels);
+        with `ones`, a last row of ones. The matrix is valid until the next one.
         """
         kh, kw = self.kernel
-        n, c = self.x.shape[:2]
-        buffer = host.empty((self.images * c * kh * kw * self.height * self.columns,), self.x.dtype)
+        c, groups = self.x.shape[1], self.window.groups
+        k = c // groups * kh * kw + ones
+        buffer = host.empty((self.images * groups * k * self.height * self.columns,), self.x.dtype)
         padded = self._buffer()
         for first, last, top, bottom in tasks:
+            count, pixels = last - first, (bottom - top) * self.columns
+            lead, width = (1, count) if self.joined else (count, 1)
+            matrix = buffer[: count * groups * k * pixels].reshape(lead, groups, k, width * pixels)
+            inner = matrix[:, :, : k - ones].reshape(
+                lead, groups, c // groups, kh, kw, width, bottom - top, self.columns
+            )
             view = self._windows(padded, first, last, top, bottom)
-            count, rows = last - first, bottom - top
-            size = count * c * kh * kw * rows * self.columns
-            if joined:
-                view = view.transpose(1, 2, 3, 0, 4, 5)
-            np.copyto(buffer[:size].reshape(view.shape), view)
-            g = self.window.groups
-            k, pixels = c // g * kh * kw, rows * self.columns
-            shape = (g, k, count * pixels) if joined else (count, g, k, pixels)
-            yield slice(first, last), slice(top, bottom), buffer[:size].reshape(shape)
+            view = view.reshape(lead, width, groups, *inner.shape[2:5], *inner.shape[6:])
+            np.copyto(inner, view.transpose(0, 2, 3, 4, 5, 1, 6, 7))
+            matrix[:, :, k - ones :] = 1
+            yield slice(first, last), slice(top, bottom), matrix
 
     def _buffer(self) -> np.ndarray | None:
         """A block of images with a border of zeros; None where nothing is padded."""
@@ -145,25 +147,21 @@ def _by_blocks(
     out = host.empty((n, o, p, q), x.dtype)
     target = out.reshape(n, groups, o // groups, p, q)
     filters = w.reshape(groups, o // groups, math.prod(w.shape[1:]))
-    column = None if bias is None else bias.reshape(groups, o // groups, 1)
+    if bias is not None:  # one more row of the windows, of ones
+        column = bias.reshape(groups, o // groups, 1)
+        filters = np.concatenate([filters, column], 2)
     blocks = Blocks(x, w.shape[2:], size, window)  # type: ignore[arg-type]
     tasks = blocks.tasks()
 
     def body(start: int, stop: int) -> None:
-        for images, rows, matrix in blocks.unfold(tasks[start:stop], blocks.joined):
+        for images, rows, matrix in blocks.unfold(tasks[start:stop], int(bias is not None)):
             part = target[images, :, :, rows]
             if blocks.joined:
-                got = np.matmul(filters, matrix)
-                if column is not None:
-                    got += column
                 count, _, _, r, _ = part.shape
-                got = got.reshape(groups, o // groups, count, r, q)
+                got = np.matmul(filters, matrix[0]).reshape(groups, o // groups, count, r, q)
                 np.copyto(part, got.transpose(2, 0, 1, 3, 4))
-                continue
-            flat = part.reshape(*part.shape[:3], part.shape[3] * q)
-            np.matmul(filters, matrix, out=flat)
-            if column is not None:
-                flat += column
+            else:
+                np.matmul(filters, matrix, out=part.reshape(*part.shape[:3], part.shape[3] * q))
 
     _run(body, len(tasks), out.size * filters.shape[2])
     return out
@@ -250,11 +248,10 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
 
     def body(start: int, stop: int) -> None:
         total = None
-        for images, rows, matrix in blocks.unfold(tasks[start:stop], blocks.joined):
+        for images, rows, matrix in blocks.unfold(tasks[start:stop]):
             part = gradient[images, :, :, rows]
             if blocks.joined:
                 part = part.transpose(1, 2, 0, 3, 4).reshape(1, groups, o // groups, -1)
-                matrix = matrix[None]
             else:
                 part = part.reshape(*part.shape[:3], matrix.shape[3])
             a, b = (part, matrix) if wide else (matrix, part)

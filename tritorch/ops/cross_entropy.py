@@ -51,6 +51,8 @@ def _picked(x: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def _lines_of(target: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Something one a line, in the shape of the lines of the canonical `x`."""
+    if target.ndim == 1 and x.ndim == 2:
+        return target
     return target.reshape(x.shape[:1] + x.shape[2:])
 
 
@@ -58,7 +60,7 @@ def _checked(t: np.ndarray, classes: int, ignore_index: int) -> tuple[np.ndarray
     """Class indices, 0 where ignored, and a mask of the lines that count, or None for all."""
     if not t.size:
         return t, None
-    if t.min() >= 0 and t.max() < classes and not 0 <= ignore_index < classes:
+    if not 0 <= ignore_index < classes and _inside(t, classes):
         return t, None
     valid = t != ignore_index
     bad = valid & ((t < 0) | (t >= classes))
@@ -67,6 +69,12 @@ def _checked(t: np.ndarray, classes: int, ignore_index: int) -> tuple[np.ndarray
             f"Target {t[bad][0]} is out of bounds for {classes} classes (cross_entropy, nll_loss)"
         )
     return np.where(valid, t, 0), None if valid.all() else valid
+
+
+def _inside(t: np.ndarray, classes: int) -> bool:
+    if t.dtype == np.int64:  # a negative index is a very large unsigned one
+        return bool(np.maximum.reduce(t.view(np.uint64), axis=None) < classes)
+    return bool(t.max() < classes)
 
 
 def _line_weights(t: np.ndarray, valid: Any, weight: Any, dtype: np.dtype) -> Any:
@@ -134,7 +142,7 @@ def _entropy_meta(x: Tensor, target: Tensor, weight: Any, *, reduction: str, **p
 
 def _lse_block(x: np.ndarray, lse: np.ndarray) -> None:
     top = np.maximum.reduce(x, axis=1, keepdims=True)
-    e = np.subtract(x, top)
+    e = np.subtract(x, top, out=lines.scratch(x))
     np.exp(e, out=e)
     np.add(np.log(lines.total(e)), top, out=lse)
 
@@ -149,11 +157,14 @@ def _entropy(
     smoothing: float,
     reduction: str,
 ) -> tuple:
-    x = lines.canonical(x, dim)
+    if not (x.ndim == 2 and x.flags.c_contiguous):
+        x = lines.canonical(x, dim)
     n = x.shape[1]
     t, valid = _checked(_lines_of(target, x), n, ignore_index)
     lse = np.empty((x.shape[0], 1, *x.shape[2:]), x.dtype)
-    if x.size:
+    if 0 < x.size <= lines.SMALL:
+        _lse_block(x, lse)
+    elif x.size:
         lines.blocks(_lse_block, x, lse)
     lse = lse.reshape(t.shape)
     loss = lse - _picked(x, t)
@@ -214,7 +225,8 @@ def _entropy_backward(
 
     if x.size:
         more = () if even is None else (even[0],)
-        lines.blocks(block, x, lse.reshape(line), u.reshape(line), result, *more)
+        run = block if x.size <= lines.SMALL else lambda *arrays: lines.blocks(block, *arrays)
+        run(x, lse.reshape(line), u.reshape(line), result, *more)
         _subtract_at(result, t, hot)
     return out
 

@@ -11,7 +11,8 @@ from ..op import primitive, same_as
 from ..runtime import random as streams
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
-from .random import _blank, _draw, _take, bernoulli_scalar
+from .generator import take
+from .random import bernoulli_scalar, blank, draw
 
 
 @primitive(
@@ -48,7 +49,7 @@ def _elements(input: Tensor, p: float, inplace: bool) -> Tensor:
     if input.dtype.is_complex:
         mask = _channels_mask(input, tuple(input._data.shape), p)
         return input.mul_(mask) if inplace else input * mask  # type: ignore[attr-defined]
-    stream = _take(input._data.size, 32, None, input.device)
+    stream = take(input._data.size, 32, None, input.device)
     run = dropout_op.inplace if inplace else dropout_op
     return run(input, p=float(p), **stream)
 
@@ -68,13 +69,13 @@ def dropout(  # type: ignore[no-redef]
     return _elements(input, p, inplace)
 
 
-# -- channels -----------------------------------------------------------------------------------------
+# -- channels ------------------------------------------------------------------------------------
 
 
 def _channels_mask(x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     """A mask divided by the probability to keep."""
     kind = x.dtype.to_real()
-    mask = _draw(bernoulli_scalar, _blank(shape, kind, x.device), None, 32, p=1.0 - p)
+    mask = draw(bernoulli_scalar, blank(shape, kind, x.device), None, 32, p=1.0 - p)
     return mask * streams.dropout_scale(p)
 
 
@@ -110,8 +111,8 @@ def _channelwise(name: str, dims: tuple[int, int]) -> Callable:
 
     channel_dropout.__name__ = channel_dropout.__qualname__ = name
     channel_dropout.__doc__ = (
-        f"Whole channels of a {dims[0]}D or {dims[1]}D tensor zero with probability `p`, the others "
-        "divided by `1 - p`."
+        f"Whole channels of a {dims[0]}D or {dims[1]}D tensor zero with probability `p`, the "
+        "others divided by `1 - p`."
     )
     FUNCTIONAL[name] = channel_dropout
     return channel_dropout
@@ -121,14 +122,14 @@ dropout1d = _channelwise("dropout1d", (2, 3))
 dropout2d = _channelwise("dropout2d", (3, 4))
 dropout3d = _channelwise("dropout3d", (4, 5))
 
-# -- alpha dropout --------------------------------------------------------------------------------------
+# -- alpha dropout -------------------------------------------------------------------------------
 
 _SATURATION = -1.7580993408473766  # the limit of SELU towards minus infinity
 
 
 def _alpha(x: Tensor, p: float, shape: tuple[int, ...], inplace: bool) -> Tensor:
     """Dropped elements become SELU's limit; an affine map restores mean 0 and variance 1."""
-    keep = _draw(bernoulli_scalar, _blank(shape, x.dtype, x.device), None, 32, p=1.0 - p)
+    keep = draw(bernoulli_scalar, blank(shape, x.dtype, x.device), None, 32, p=1.0 - p)
     scale = 1 / math.sqrt((_SATURATION**2 * p + 1) * (1 - p)) if p < 1 else 0.0
     shift = (1 - keep) * (_SATURATION * scale) - _SATURATION * scale * p
     if inplace:
@@ -162,8 +163,7 @@ def feature_alpha_dropout(
     _check("feature_alpha_dropout", input, p)
     if input._data.ndim < 2:
         raise RuntimeError(
-            "Feature dropout requires at least 2 dimensions in the input, got "
-            f"{tuple(input.shape)}"
+            f"Feature dropout requires at least 2 dimensions in the input, got {tuple(input.shape)}"
         )
     shape = (*input._data.shape[:2], *(1,) * (input._data.ndim - 2))
     return _alpha(input, p, shape, inplace)
@@ -195,8 +195,7 @@ def _feature_dropout(input: Tensor, p: float, train: bool, inplace: bool = False
         return input
     if input._data.ndim < 2:
         raise RuntimeError(
-            "Feature dropout requires at least 2 dimensions in the input, got "
-            f"{tuple(input.shape)}"
+            f"Feature dropout requires at least 2 dimensions in the input, got {tuple(input.shape)}"
         )
     return _feature(input, p, True, inplace)
 

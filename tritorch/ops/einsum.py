@@ -176,7 +176,7 @@ def _pair(a: Term, b: Term, keep: set[str]) -> Term:
 
 
 def _ones(a: Term, b: Term, keep: set[str]) -> set[str]:
-    """Labels to be summed away in `a` because its size 1 broadcasts against `b`, or b's against it."""
+    """Labels to be summed away in `a`: its size 1 broadcasts against `b`, or b's against it."""
     other = dict(zip(b[1], b[0]._data.shape, strict=True))
     return {
         c

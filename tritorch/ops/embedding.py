@@ -13,11 +13,11 @@ from ..runtime import host
 from ..tensor import Tensor, from_data
 from . import rows
 from .along import _check, select_op
-from .api import FUNCTIONAL, PUBLIC, public
+from .api import FUNCTIONAL, PUBLIC, public, write_out
 from .index import index_put_op
 from .scatter import zeros_for
 
-# -- embedding ----------------------------------------------------------------------------------------
+# -- embedding -----------------------------------------------------------------------------------
 
 
 def _meta(
@@ -65,7 +65,7 @@ def embedding_op(
 def _backward_meta(
     g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool
 ) -> tuple:
-    return (rows, g._data.shape[-1]), g.dtype
+    return (num, g._data.shape[-1]), g.dtype
 
 
 def _backward(
@@ -207,7 +207,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 FUNCTIONAL["one_hot"] = one_hot
 
 
-# -- sorted tables --------------------------------------------------------------------------------------
+# -- sorted tables -------------------------------------------------------------------------------
 
 
 def _search_meta(table: Tensor, values: Tensor, *, right: bool, dtype: dtypes.DType) -> tuple:

@@ -123,8 +123,8 @@ def _arg_cpu(x: np.ndarray, dims: tuple[int, ...], keepdim: bool, largest: bool)
         found = np.asarray(flat.argmax() if largest else flat.argmin())
         return found.reshape(reduced_shape(x.shape, dims, keepdim))
     if x.size <= parallel.BIG:
-        found = x.argmax(dims[0]) if largest else x.argmin(dims[0])
-        return found.reshape(reduced_shape(x.shape, dims, keepdim))
+        f = x.argmax if largest else x.argmin
+        return np.asarray(f(dims[0], keepdims=keepdim))
     y = lines.canonical(x, dims[0])
     found = reduce_host.gather(lambda a: _places(a, largest), y if y.ndim == 3 else y[:, :, None])
     return found.reshape(reduced_shape(x.shape, dims, keepdim))
@@ -219,17 +219,22 @@ def pick(x: np.ndarray, at: np.ndarray, dims: tuple[int, ...], keepdim: bool) ->
 
 
 def _both(name: str, largest: bool) -> Callable:
-    values, places = ("amax", "argmax") if largest else ("amin", "argmin")
+    kernels = ("amax", "argmax") if largest else ("amin", "argmin")
+
+    ufunc = np.maximum if largest else np.minimum
 
     def cpu(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
-        return pick(x, _arg_cpu(x, dims, keepdim, largest), dims, keepdim)
+        places = _arg_cpu(x, dims, keepdim, largest)
+        if dims and x.size <= lines.SMALL:
+            return ufunc.reduce(x, axis=dims[0], keepdims=keepdim), places
+        return pick(x, places, dims, keepdim)
 
     def launch_both(launch: Any, out: Any, x: Any, *, dims: tuple[int, ...]) -> Any:
         from ..kernels import reduce
 
-        if getattr(reduce, values)(launch, out[0], x, dims=dims) is NotImplemented:
+        if getattr(reduce, kernels[0])(launch, out[0], x, dims=dims) is NotImplemented:
             return NotImplemented
-        return getattr(reduce, places)(launch, out[1], x, dims=dims)
+        return getattr(reduce, kernels[1])(launch, out[1], x, dims=dims)
 
     return primitive(
         name=f"{name}_dim",

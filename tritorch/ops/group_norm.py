@@ -46,7 +46,8 @@ def _group_norm(
     def body(start: int, stop: int) -> None:
         o, k = result[start:stop], stop - start
         rows = whole[start:stop].reshape(k * groups, -1)
-        apart, m, var = centred(rows)
+        apart = lines.scratch(rows)
+        m, var = centred(rows, apart)
         r = 1 / np.sqrt(var + x.dtype.type(eps))
         mean[start:stop], rstd[start:stop] = m.reshape(k, groups), r.reshape(k, groups)
         apart = apart.reshape(k, c, inner)

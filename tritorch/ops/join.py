@@ -146,7 +146,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return out if out.dtype is dtype else out.to(dtype)  # type: ignore[attr-defined]
 
 
-# -- stack ----------------------------------------------------------------------------------------
+# -- stack ---------------------------------------------------------------------------------------
 
 
 def _stack_meta(*xs: Tensor, dim: int) -> tuple:
@@ -177,7 +177,7 @@ def _launch_stack(launch: Any, out: Any, *xs: Any, dim: int) -> Any:
     triton=_launch_stack,
     exact=True,
     vjp=joint(_stack_vjp),
-    samples=lambda s: [s((2, 3), (2, 3), dim=0), s((3,), (3,), (3,), dim=1), s((), (), dim=0)],
+    samples=lambda s: [s((2, 3), (2, 3), dim=0), s((3,), (3,), (3,), dim=1), s((1,), (1,), dim=0)],
 )
 def stack_op(*xs: Any, dim: int) -> Any:
     """Arrays of one shape along a new dimension."""
@@ -193,7 +193,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return stack_op(*found, dim=errors.wrap_dim("stack", dim, (*found[0]._data.shape, 1)))
 
 
-# -- at least so many dimensions ------------------------------------------------------------------
+# -- at least so many dimensions -----------------------------------------------------------------
 
 
 def _at_least(n: int, grow: Callable[[Tensor], Tensor]) -> Callable:

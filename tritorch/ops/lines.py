@@ -1,17 +1,36 @@
 """NumPy functions over the lines along one dimension, block by block on the threads.
 
 A contiguous array is seen as (outer, n, inner): the lines run along the middle. A block holds about
-`parallel.BLOCK` elements, so that it stays in a core's cache through several passes.
+`BLOCK` elements, so that it stays in a core's cache through several passes.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..runtime import host, parallel
+
+BLOCK = 1 << 16
+SMALL = 1 << 13  # elements up to which the calls of NumPy cost more than what they do
+_local = threading.local()
+
+
+def scratch(like: Any, slot: int = 0) -> np.ndarray:
+    """Uninitialised memory in the shape and dtype of a block, until this thread asks for the slot
+    again: a fresh array would cost as much as a pass over it."""
+    if not 2048 <= like.size <= 4 * BLOCK:
+        return np.empty(like.shape, like.dtype)
+    key = slot, like.dtype
+    buffers = _local.__dict__
+    found = buffers.get(key)
+    if found is None or found.size < like.size:
+        found = buffers[key] = np.empty(max(like.size, BLOCK), like.dtype)
+    return found[: like.size].reshape(like.shape)
 
 
 def contiguous(x: np.ndarray) -> np.ndarray:
@@ -45,7 +64,7 @@ def blocks(f: Callable, *arrays: np.ndarray | None) -> None:
     inner = first.shape[2] if first.ndim == 3 else 1
     axis = 2 if inner > 1 and outer * 2 * n * parallel.get_num_threads() < first.size else 0
     count = first.shape[axis]
-    grain = max(1, parallel.BLOCK // max(first.size // count, 1))
+    grain = max(1, BLOCK // max(first.size // count, 1))
     if axis == 2:  # short rows would make many loops of NumPy
         grain = max(grain, 64)
 

@@ -12,10 +12,11 @@ from ..op import primitive, same_as
 from ..runtime import host, parallel
 from ..tensor import Tensor, from_data
 from .api import PUBLIC, attach, public, write_out
-from .index import index_op, nonzero
+from .index import index_op
+from .positions import nonzero
 from .scatter import Call, Update, _spec, publish, zeros_for
 
-# -- masked_fill ------------------------------------------------------------------------------------
+# -- masked_fill ---------------------------------------------------------------------------------
 
 
 def _bits(itemsize: int) -> np.dtype | None:
@@ -171,7 +172,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Call:
     return (input, mask, fill_value("masked_fill", input, value)), {}
 
 
-# -- masked_select and masked_scatter -----------------------------------------------------------------
+# -- masked_select and masked_scatter ------------------------------------------------------------
 
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -262,7 +263,7 @@ def masked_scatter_(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 attach("masked_scatter_", masked_scatter_)
 
 
-# -- triangles ----------------------------------------------------------------------------------------
+# -- triangles -----------------------------------------------------------------------------------
 
 
 def _triangle(name: str, keep: Callable) -> Callable:

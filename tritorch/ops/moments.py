@@ -11,7 +11,7 @@ import numpy as np
 from ..op import joint, primitive
 from ..runtime import host, parallel
 from ..tensor import Tensor
-from . import reduce_host
+from . import lines, reduce_host
 from .api import public
 from .arithmetic import where
 from .norm import by_rows, centred
@@ -54,7 +54,8 @@ def _by_row(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     var, mean = (np.empty((rows.shape[0], 1), rows.dtype) for _ in range(2))
 
     def body(start: int, stop: int) -> None:
-        _, mean[start:stop], var[start:stop] = centred(rows[start:stop])
+        part = rows[start:stop]
+        mean[start:stop], var[start:stop] = centred(part, lines.scratch(part))
 
     by_rows(body, *rows.shape)
     return var, mean

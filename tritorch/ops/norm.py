@@ -30,12 +30,12 @@ def flat(weight: np.ndarray | None) -> np.ndarray | None:
     return None if weight is None else lines.contiguous(weight).reshape(-1)
 
 
-def centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row less its mean, the means and the variances; (R, N) to (R, N), (R, 1), (R, 1)."""
+def centred(x: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means and variances of rows, (R, N) to (R, 1); each row less its mean goes to `c`."""
     n = x.dtype.type(max(x.shape[1], 1))
     mean = lines.total(x) / n
-    c = x - mean
-    return c, mean, lines.total(c, c) / n
+    np.subtract(x, mean, out=c)
+    return mean, lines.total(c, c) / n
 
 
 def affine(x: np.ndarray, weight: Any, bias: Any) -> None:
@@ -59,13 +59,18 @@ class Partial:
     def sum(self) -> np.ndarray:
         if not self.parts:
             return np.zeros(self.n, self.dtype)
+        if len(self.parts) == 1:
+            return self.parts[0]
         ordered = [self.parts[k] for k in sorted(self.parts)]
         return np.add.reduce(np.stack(ordered), axis=0, dtype=np.float64).astype(self.dtype)
 
 
 def by_rows(body: Any, rows: int, width: int) -> None:
     """`body(start, stop)` over blocks of rows, on the threads."""
-    parallel.run(body, rows, max(1, parallel.BLOCK // max(width, 1)))
+    if rows * width <= lines.SMALL:
+        body(0, rows)
+    else:
+        parallel.run(body, rows, max(1, lines.BLOCK // max(width, 1)))
 
 
 # -- layer norm -----------------------------------------------------------------------------------
@@ -87,9 +92,9 @@ def _layer_norm(
 
     def body(start: int, stop: int) -> None:
         o = result[start:stop]
-        c, mean[start:stop], var = centred(rows[start:stop])
+        mean[start:stop], var = centred(rows[start:stop], o)
         r = rstd[start:stop] = 1 / np.sqrt(var + x.dtype.type(eps))
-        np.multiply(c, r, out=o)
+        np.multiply(o, r, out=o)
         affine(o, w, b)
 
     by_rows(body, *rows.shape)
@@ -114,13 +119,13 @@ def _layer_norm_backward(
 
     def body(start: int, stop: int) -> None:
         gb, o, r = g[start:stop], result[start:stop], rstd[start:stop]
-        c = rows[start:stop] - mean[start:stop]
+        c = np.subtract(rows[start:stop], mean[start:stop], out=lines.scratch(gb))
         c *= r
         if affine[0]:
-            sums[0].add(start, gb * c)
+            sums[0].add(start, np.multiply(gb, c, out=o))
         if affine[1]:
             sums[1].add(start, gb)
-        gw = gb if w is None else gb * w
+        gw = gb if w is None else np.multiply(gb, w, out=lines.scratch(gb, 1))
         c *= lines.total(gw, c) / width
         np.subtract(gw, c, out=o)
         o -= lines.total(gw) / width
@@ -335,10 +340,10 @@ def _rms_norm_backward(
 
     def body(start: int, stop: int) -> None:
         gb, o, r = g[start:stop], result[start:stop], rstd[start:stop]
-        y = rows[start:stop] * r
+        y = np.multiply(rows[start:stop], r, out=lines.scratch(gb))
         if affine[0]:
-            sums.add(start, gb * y)
-        gw = gb if w is None else gb * w
+            sums.add(start, np.multiply(gb, y, out=o))
+        gw = gb if w is None else np.multiply(gb, w, out=lines.scratch(gb, 1))
         y *= lines.total(gw, y) / width
         np.subtract(gw, y, out=o)
         o *= r

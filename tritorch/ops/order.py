@@ -79,7 +79,6 @@ def top_lines(x: np.ndarray, k: int, largest: bool) -> tuple[np.ndarray, np.ndar
     """The k first elements of each line in the order of a sort, and their positions."""
     shape = (*x.shape[:-1], k)
     values, indices = host.empty(shape, x.dtype), host.empty(shape, np.dtype(np.int64))
-    n = x.shape[-1]
     if not values.size:
         return values, indices
     if not packable(x):

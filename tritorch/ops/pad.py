@@ -122,8 +122,8 @@ def _check_borders(mode: str, x: Tensor, pad: Sequence[int]) -> None:
     if k not in (1, 2, 3) or n not in (k + 1, k + 2):
         raise NotImplementedError(
             f"pad: Padding size {len(pad)} is not supported for {n}D input tensor of shape "
-            f"{tuple(shape)}; mode '{mode}' pads the last 1, 2 or 3 dimensions of a tensor with one "
-            "or two more"
+            f"{tuple(shape)}; mode '{mode}' pads the last 1, 2 or 3 dimensions of a tensor with "
+            "one or two more"
         )
     if any(not m for m in shape[1 if n == k + 2 else 0 :]):
         raise RuntimeError(
@@ -162,7 +162,8 @@ def pad(
 
     Example:
         >>> import tritorch as torch
-        >>> torch.nn.functional.pad(torch.tensor([[1.0, 2.0, 3.0]]), (2, 1), mode="reflect").tolist()
+        >>> x = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> torch.nn.functional.pad(x, (2, 1), mode="reflect").tolist()
         [[3.0, 2.0, 1.0, 2.0, 3.0, 2.0]]
     """
     if mode == "constant":

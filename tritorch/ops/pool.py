@@ -14,7 +14,6 @@ from ..autograd.rules import joint
 from ..op import fused, primitive
 from ..tensor import Tensor
 from . import pool_host
-from .conv import Sized
 from .pool_host import Pair, axes_of
 
 # -- maxima -------------------------------------------------------------------------------------
@@ -52,7 +51,6 @@ def _max_samples(s: Any) -> list:
 
 
 @primitive(
-    kind=Sized,
     meta=_max_meta,
     triton="pool.max_pool2d",
     outputs=("out", "indices"),
@@ -91,7 +89,6 @@ def _scatter_samples(s: Any) -> list:
 
 
 @primitive(
-    kind=Sized,
     meta=_sized_meta,
     triton="pool.max_pool2d_backward",
     vjp=(_picked, None),
@@ -243,7 +240,6 @@ def _mean_back_vjp(
 
 
 @primitive(
-    kind=Sized,
     meta=_sized_meta,
     triton="pool.avg_pool2d",
     vjp=_mean_vjp,
@@ -265,7 +261,6 @@ def avg_pool2d(
 
 
 @primitive(
-    kind=Sized,
     meta=_sized_meta,
     triton="pool.avg_pool2d_backward",
     vjp=_mean_back_vjp,
@@ -296,7 +291,6 @@ def _adaptive_samples(s: Any) -> list:
 
 
 @primitive(
-    kind=Sized,
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d",
     vjp=lambda g, x_shape: adaptive_avg_pool2d_backward(g, size=tuple(x_shape[2:])),
@@ -308,7 +302,6 @@ def adaptive_avg_pool2d(x: Any, *, size: Pair) -> Any:
 
 
 @primitive(
-    kind=Sized,
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d_backward",
     vjp=lambda g, g_shape: adaptive_avg_pool2d(g, size=tuple(g_shape[2:])),

@@ -7,6 +7,7 @@ pieces that stay in cache.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..runtime import host, parallel
 
 Pair = tuple[int, int]
-PIECE = 1 << 15  # elements of the input in a piece
+PIECE = 1 << 16  # elements of the input in a piece
 
 
 class Axis(NamedTuple):
@@ -28,24 +29,15 @@ class Axis(NamedTuple):
     padding: int
     dilation: int
 
+    @property
     def taps(self) -> list[tuple[slice, slice]]:
         """For each tap the positions at which it lies inside, and the elements it meets there."""
-        found = []
-        for i in range(self.kernel):
-            start = i * self.dilation - self.padding
-            first = max(0, -(start // self.stride))
-            last = min(self.out, (self.size - 1 - start) // self.stride + 1)
-            last = max(last, first)
-            low = first * self.stride + start
-            high = (last - 1) * self.stride + start + 1
-            inside = slice(low, high, self.stride) if last > first else slice(0, 0)
-            found.append((slice(first, last), inside))
-        return found
+        return _taps(self)
 
     @property
     def covered(self) -> bool:
         """Whether every tap lies inside at every position."""
-        return all(to == slice(0, self.out) for to, _ in self.taps())
+        return all(to.start == 0 and to.stop == self.out for to, _ in _taps(self))
 
     @property
     def disjoint(self) -> bool:
@@ -70,6 +62,19 @@ class Axis(NamedTuple):
         start = np.arange(self.out) * self.stride - self.padding
         skip = np.maximum(-(start // self.dilation), 0)
         return start + skip * self.dilation
+
+
+@functools.lru_cache(1024)
+def _taps(axis: Axis) -> list[tuple[slice, slice]]:
+    found = []
+    for i in range(axis.kernel):
+        start = i * axis.dilation - axis.padding
+        first = max(0, -(start // axis.stride))
+        last = max(min(axis.out, (axis.size - 1 - start) // axis.stride + 1), first)
+        low, high = first * axis.stride + start, (last - 1) * axis.stride + start + 1
+        inside = slice(low, high, axis.stride) if last > first else slice(0, 0)
+        found.append((slice(first, last), inside))
+    return found
 
 
 def output_size(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
@@ -113,7 +118,7 @@ def lowest(dtype: np.dtype) -> float | int:
 def _reduce(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) -> np.ndarray:
     """`f` over the taps along dimension `dim` of (planes, H, W)."""
     lead = (slice(None),) * dim
-    taps = [((*lead, to), (*lead, at)) for to, at in axis.taps()]
+    taps = [((*lead, to), (*lead, at)) for to, at in axis.taps]
     shape = (*x.shape[:dim], axis.out, *x.shape[dim + 1 :])
     if axis.covered and axis.kernel > 1:
         out = f(x[taps[0][1]], x[taps[1][1]])
@@ -150,8 +155,8 @@ def max_indices(x: np.ndarray, h: Axis, w: Axis) -> tuple[np.ndarray, np.ndarray
         values, at, block = target[part], where[part], source[part]
         values.fill(lowest(x.dtype))
         at[...] = start
-        for i, (rows, y) in enumerate(h.taps()):
-            for j, (columns, c) in enumerate(w.taps()):
+        for i, (rows, y) in enumerate(h.taps):
+            for j, (columns, c) in enumerate(w.taps):
                 v = block[:, y, c]
                 best, place = values[:, rows, columns], at[:, rows, columns]
                 better = v > best
@@ -210,7 +215,7 @@ def _route(
 ) -> None:
     """Gradients of maxima along one dimension into the elements that they came from."""
     lead = (slice(None),) * dim
-    taps = [((*lead, to), (*lead, at)) for to, at in axis.taps()]
+    taps = [((*lead, to), (*lead, at)) for to, at in axis.taps]
     once, last = axis.tiled, len(taps) - 1
     if not once:
         out.fill(0)
@@ -274,11 +279,11 @@ def average_backward(
     def body(part: slice) -> None:
         share = gradient[part] / scale
         wide = np.zeros((share.shape[0], h.out, w.size), g.dtype)
-        for to, at in w.taps():
+        for to, at in w.taps:
             wide[:, :, at] += share[:, :, to]
         into = target[part]
         into.fill(0)
-        for to, at in h.taps():
+        for to, at in h.taps:
             into[:, at] += wide[:, to]
 
     by_planes(body, gradient.shape[0], h.size * w.size)

@@ -193,12 +193,12 @@ def show(self: Tensor, *, tensor_contents: str | None = None) -> str:
     return text + ")"
 
 
-def __format__(self: Tensor, spec: str) -> str:
+def _format(self: Tensor, spec: str) -> str:
     if not self.ndim and not self.is_meta and type(self) is Tensor:
         return self.item().__format__(spec)  # type: ignore[attr-defined]
     return object.__format__(self, spec)
 
 
 attach("__repr__", show)
-attach("__format__", __format__)
+attach("__format__", _format)
 PUBLIC["set_printoptions"] = set_printoptions

@@ -9,20 +9,17 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
-from ..device import CPU
 from ..dtypes import DType
-from ..op import primitive
-from ..tensor import Size, Tensor, from_data, wrap
-from .api import attach, public, unary, write_out
-from .arithmetic import where
+from ..tensor import Size, Tensor
+from .api import attach, public
 from .copy import to, to_array
-from .elementwise import SCALARS, loop, promoted
+from .elementwise import SCALARS, promoted
 from .pieces import unbind
 
-# -- one element --------------------------------------------------------------------------------
+# -- one element ---------------------------------------------------------------------------------
 
 
-def __bool__(self: Tensor) -> bool:
+def _bool(self: Tensor) -> bool:
     n = self._data.size
     if n != 1:
         raise RuntimeError(
@@ -32,19 +29,19 @@ def __bool__(self: Tensor) -> bool:
     return bool(to_array(self).reshape(())[()])
 
 
-def __int__(self: Tensor) -> int:
+def _int(self: Tensor) -> int:
     return int(self.item())  # type: ignore[attr-defined]
 
 
-def __float__(self: Tensor) -> float:
+def _float(self: Tensor) -> float:
     return float(self.item())  # type: ignore[attr-defined]
 
 
-def __complex__(self: Tensor) -> builtins.complex:
+def _complex(self: Tensor) -> builtins.complex:
     return builtins.complex(self.item())  # type: ignore[attr-defined]
 
 
-def __index__(self: Tensor) -> int:
+def _index(self: Tensor) -> int:
     if self.dtype.category > 1 or self._data.size != 1:
         raise TypeError(
             "only integer tensors of a single element can be converted to an index, got "
@@ -56,29 +53,29 @@ def __index__(self: Tensor) -> int:
 @public()
 def is_nonzero(input: Tensor) -> bool:
     """Whether the only element is not zero."""
-    return __bool__(input)
+    return _bool(input)
 
 
-# -- a sequence ---------------------------------------------------------------------------------
+# -- a sequence ----------------------------------------------------------------------------------
 
 
-def __len__(self: Tensor) -> int:
+def _len(self: Tensor) -> int:
     if not self._data.ndim:
         raise TypeError("len() of a 0-d tensor")
     return self._data.shape[0]
 
 
-def __iter__(self: Tensor) -> Iterator[Tensor]:
+def _iter(self: Tensor) -> Iterator[Tensor]:
     if not self._data.ndim:
         raise TypeError("iteration over a 0-d tensor")
     return iter(unbind(self, 0))
 
 
-def __reversed__(self: Tensor) -> Tensor:
+def _reversed(self: Tensor) -> Tensor:
     return self.flip(0) if self._data.ndim else self  # type: ignore[attr-defined]
 
 
-def __contains__(self: Tensor, element: Any) -> bool:
+def _contains(self: Tensor, element: Any) -> bool:
     if not isinstance(element, Tensor | SCALARS):
         raise RuntimeError(
             f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
@@ -87,11 +84,11 @@ def __contains__(self: Tensor, element: Any) -> bool:
     return bool(to_array(self.detach() == element).any())
 
 
-def __dir__(self: Tensor) -> list[str]:
+def _dir(self: Tensor) -> list[str]:
     return sorted({*dir(type(self)), *self.__dict__})
 
 
-# -- questions ----------------------------------------------------------------------------------
+# -- questions -----------------------------------------------------------------------------------
 
 
 def size(self: Tensor, dim: int | None = None) -> Any:
@@ -190,7 +187,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
     return Size(errors.broadcast_shapes("broadcast_shapes", *rows))
 
 
-# -- comparisons as a whole -----------------------------------------------------------------------
+# -- comparisons as a whole ----------------------------------------------------------------------
 
 
 @public()
@@ -259,288 +256,11 @@ def allclose(
     return bool(to_array(isclose(input, other, rtol, atol, equal_nan)).all())
 
 
-# -- complex numbers ------------------------------------------------------------------------------
-
-
-def _complex_meta(real: Tensor, imag: Tensor) -> tuple:
-    shape = errors.broadcast_shapes("complex", real._data.shape, imag._data.shape)
-    return shape, real.dtype.to_complex()
-
-
-@primitive(
-    name="complex",
-    meta=_complex_meta,
-    vjp=(lambda g: g.real, lambda g: g.imag),
-    samples=lambda s: [s((3, 4), (3, 4)), s((3, 1), (4,)), s((), ()), s((0,), (0,))],
-)
-def complex_op(real: Any, imag: Any) -> Any:
-    out = np.empty(np.broadcast(real, imag).shape, np.result_type(real, np.complex64))
-    out.real, out.imag = real, imag
-    return out
-
-
-def _check_parts(name: str, a: Tensor, b: Tensor) -> None:
-    floats = ("float16", "float32", "float64")
-    if a.dtype.name not in floats or b.dtype.name not in floats:
-        raise RuntimeError(
-            f"{name}: Expected both inputs to be Half, Float or Double tensors but got {a.dtype} "
-            f"and {b.dtype}"
-        )
-    if a.dtype is not b.dtype:
-        raise RuntimeError(
-            f"{name}: Expected object of scalar type {a.dtype} but got scalar type {b.dtype} for "
-            "second argument"
-        )
-
-
-def _into(name: str, out: Tensor | None, made: Tensor) -> Tensor:
-    """Like other results, but `out` must have the very dtype."""
-    if out is None:
-        return made
-    if out.dtype is not made.dtype:
-        raise RuntimeError(
-            f"{name}: Expected object of scalar type {made.dtype} but got scalar type {out.dtype} "
-            "for argument 'out'"
-        )
-    return write_out(name, out, made.detach())
-
-
-@public(method=False)
-def complex(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """`real + imag * 1j`, broadcast; of float32 or float64 tensors."""
-    _check_parts("complex", real, imag)
-    return _into("complex", out, complex_op(real, imag))
-
-
-@public(method=False)
-def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """`abs * (cos(angle) + sin(angle) * 1j)`, broadcast."""
-    _check_parts("polar", abs, angle)
-    return _into("polar", out, complex_op(abs * angle.cos(), abs * angle.sin()))  # type: ignore
-
-
-@public(out=True)
-def angle(input: Tensor) -> Tensor:
-    """The argument of each element: for a real one pi where it is negative, else 0."""
-    if input.dtype.is_complex:
-        zero = input == 0
-        x, y = input.real, input.imag  # type: ignore[attr-defined]
-        x = where(zero, 1, x) if input.requires_grad else x
-        return y.atan2(x)
-    x = input if input.dtype.category > 1 else to(input, dtypes.get_default_dtype())
-    return where(x != x, x, where(x < 0, float(np.pi), x * 0))
-
-
-@loop
-def _conjugate(x: Any) -> Any:
-    return np.conjugate(x) if x.dtype.kind == "c" else x.copy()
-
-
-_conj = unary(
-    "conj_physical",
-    _conjugate,
-    inplace=True,
-    vjp=lambda g: g.conj(),
-    samples=lambda s: [s((3, 4)), s(s.reals((2,)) + 1j), s(())],
-)
-
-
-@public()
-def conj(input: Tensor) -> Tensor:
-    """The complex conjugate; a real tensor as it is."""
-    return _conj(input) if input.dtype.is_complex else input
-
-
-@public()
-def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: conjugates are computed at once here."""
-    return input
-
-
-@public()
-def resolve_neg(input: Tensor) -> Tensor:
-    """The tensor itself: negatives are computed at once here."""
-    return input
-
-
-@public()
-def is_conj(input: Tensor) -> bool:
-    """False: conjugates are computed at once here."""
-    return False
-
-
-@public()
-def is_neg(input: Tensor) -> bool:
-    """False: negatives are computed at once here."""
-    return False
-
-
-# -- storage --------------------------------------------------------------------------------------
-
-
-class UntypedStorage:
-    """The memory of a tensor and its views, in bytes: size, address, device."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self._storage = tensor.storage_
-        self.device = tensor.device
-
-    def nbytes(self) -> int:
-        owner = self._storage.owner
-        if owner.__class__ is not np.ndarray:
-            return owner.memory.nbytes
-        if not owner.size:
-            return 0
-        reach = sum((n - 1) * s for n, s in zip(owner.shape, owner.strides, strict=True))
-        return reach + owner.itemsize
-
-    size = __len__ = nbytes
-
-    def data_ptr(self) -> int:
-        owner = self._storage.owner
-        if owner.__class__ is not np.ndarray:
-            return owner.memory.ptr
-        return owner.__array_interface__["data"][0] if owner.size else 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and self._storage is other._storage
-
-    def __hash__(self) -> int:
-        return hash(id(self._storage))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.nbytes()} bytes on {self.device}>"
-
-
-class TypedStorage(UntypedStorage):
-    """The same, with sizes in elements of the tensor's dtype."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        super().__init__(tensor)
-        self.dtype = tensor.dtype
-
-    def size(self) -> int:
-        return self.nbytes() // self.dtype.itemsize
-
-    __len__ = size
-
-    def untyped(self) -> UntypedStorage:
-        return self
-
-
-TYPE_NAMES = {
-    "float16": "Half",
-    "bfloat16": "BFloat16",
-    "float32": "Float",
-    "float64": "Double",
-    "uint8": "Byte",
-    "int8": "Char",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "bool": "Bool",
-    "complex64": "ComplexFloat",
-    "complex128": "ComplexDouble",
-}
-
-
-def type_name(x: Tensor) -> str:
-    """`torch.FloatTensor` and its like."""
-    place = "cuda." if x.is_cuda else ""
-    return f"torch.{place}{TYPE_NAMES.get(x.dtype.name, x.dtype.name.capitalize())}Tensor"
-
-
-def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False, **_: Any) -> Any:
-    """The name of the tensor's type, such as `torch.FloatTensor`; or a cast to a dtype."""
-    if dtype is None:
-        return type_name(self)
-    if isinstance(dtype, str):
-        short = dtype.rpartition(".")[2].removesuffix("Tensor")
-        names = {v: k for k, v in TYPE_NAMES.items()}
-        if short not in names:
-            raise ValueError(f"invalid type: '{dtype}'")
-        dtype = getattr(dtypes, "bool_" if short == "Bool" else names[short])
-    return to(self, dtype)
-
-
-# -- NumPy and DLPack -----------------------------------------------------------------------------
-
-
-def __array_wrap__(
-    self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False
-) -> Tensor:
-    return from_data(np.asarray(array))
-
-
-def __dlpack__(self: Tensor, **kwargs: Any) -> Any:
-    if self.requires_grad:
-        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    if not self.is_cpu:
-        raise BufferError(f"__dlpack__: tensors on {self.device} are not exported here")
-    kwargs.pop("stream", None)
-    return self._data.__dlpack__(**kwargs)
-
-
-def __dlpack_device__(self: Tensor) -> tuple[int, int]:
-    return (1, 0) if self.device == CPU else (2, self.device.index or 0)
-
-
-@public(method=False)
-def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__` on the CPU."""
-    if isinstance(ext_tensor, Tensor):
-        return ext_tensor.detach()
-    array = np.from_dlpack(ext_tensor)
-    if not array.flags.writeable:
-        array = np.lib.stride_tricks.as_strided(_writeable(array), array.shape, array.strides)
-    out = wrap(array.copy() if copy else array, dtypes.of(array.dtype))
-    return out if device is None else to(out, device)
-
-
-class _writeable:
-    """The memory of an array that NumPy marks read-only because an old capsule says nothing."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array  # keeps the memory alive
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (array.__array_interface__["data"][0], False),
-        }
-
-
-# -- in memory ------------------------------------------------------------------------------------
-
-
-def share_memory_(self: Tensor) -> Tensor:
-    """The tensor itself: threads of one process share all memory."""
-    return self
-
-
-def is_shared(self: Tensor) -> bool:
-    """Whether other processes see the memory: never for tensors made here."""
-    return False
-
-
-def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself on a machine without a GPU."""
-    return self
-
-
-def is_pinned(self: Tensor, device: Any = None) -> bool:
-    """Whether the memory is page-locked."""
-    return False
-
-
-for _f in (
-    __bool__, __int__, __float__, __complex__, __index__, __len__, __iter__, __reversed__,
-    __contains__, __dir__, __array_wrap__, __dlpack__, __dlpack_device__, size, dim, element_size,
-    data_ptr, get_device, is_set_to, share_memory_, is_shared, pin_memory, is_pinned,
-):  # fmt: skip
+for _f in (_bool, _int, _float, _complex, _index, _len, _iter, _reversed, _contains, _dir):
+    attach(f"_{_f.__name__}__", _f)
+for _f in (size, dim, element_size, data_ptr, get_device, is_set_to):
     attach(_f.__name__, _f)
 attach("ndimension", dim)
 attach("nelement", numel)
-attach("type", type_)
-attach("untyped_storage", lambda self: UntypedStorage(self))
-attach("storage", lambda self: TypedStorage(self))
 for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_xla", "is_mps"):
     attach(_name, False)  # type: ignore[arg-type]

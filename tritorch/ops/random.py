@@ -1,4 +1,4 @@
-"""Random numbers: generators, random tensors, tensors filled in place.
+"""Random tensors of a shape, and random choices; published as `tritorch.random` too.
 
 The records take seed and offset of a Philox stream explicitly; the public functions take them
 from a generator. One seed gives the same numbers on every device.
@@ -6,9 +6,8 @@ from a generator. One seed gives the same numbers on every device.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,150 +18,23 @@ from ..dtypes import DType
 from ..op import Op, primitive
 from ..runtime import random as streams
 from ..tensor import Tensor, from_data, wrap
-from .api import PUBLIC, attach, public, write_out
-from .complex_view import view_as_complex, view_as_real
+from .api import PUBLIC, attach, write_out
+from .complex_view import view_as_complex
 from .create import allocate, finish
+from .generator import (
+    Generator as Generator,
+    default_generator as default_generator,
+    fork_rng as fork_rng,
+    get_rng_state as get_rng_state,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    seed as seed,
+    set_rng_state as set_rng_state,
+    take,
+)
 from .view import _expand, ints
 
-Number = int | float
-
-# -- generators ---------------------------------------------------------------------------------------
-
-
-class Generator(streams.Generator):
-    """The position in a stream of random numbers: a seed and an offset.
-
-    Example:
-        >>> import tritorch as torch
-        >>> g = torch.Generator().manual_seed(0)
-        >>> a = torch.rand(2, generator=g)
-        >>> bool((torch.rand(2, generator=g.manual_seed(0)) == a).all())
-        True
-    """
-
-    def __init__(self, device: Any = "cpu") -> None:
-        super().__init__()
-        self.device = Device(device)
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start the stream of `seed`."""
-        super().manual_seed(seed)
-        return self
-
-    def get_state(self) -> Tensor:  # type: ignore[override]
-        """Seed and offset as a uint8 tensor."""
-        return from_data(super().get_state())
-
-    def set_state(self, state: Any) -> Generator:
-        """Continue where `get_state` was called."""
-        if isinstance(state, Tensor):
-            state = state.detach().cpu()._data  # type: ignore[attr-defined]
-        elif not isinstance(state, np.ndarray):
-            raise TypeError(f"expected a ByteTensor, but got {type(state).__name__}")
-        super().set_state(state)
-        return self
-
-    def get_offset(self) -> int:
-        """How many blocks of the stream are used."""
-        return self._offset
-
-    def set_offset(self, offset: int) -> Generator:
-        """Move to another place of the stream."""
-        with self._lock:
-            self._offset = int(offset)
-        return self
-
-    def clone_state(self) -> Generator:
-        """Another generator at the same place."""
-        return Generator(self.device).set_state(self.get_state())
-
-    graphsafe_get_state = clone_state
-
-    def graphsafe_set_state(self, other: Generator) -> Generator:
-        return self.set_state(other.get_state())
-
-    def __getstate__(self) -> Any:
-        return super().get_state().tobytes(), str(self.device)
-
-    def __setstate__(self, state: Any) -> None:
-        self.__init__(state[1])  # type: ignore[misc]
-        self.set_state(np.frombuffer(state[0], np.uint8))
-
-
-default_generator = Generator()
-_defaults: dict[Device, Generator] = {Device("cpu"): default_generator}
-
-
-def default(device: Device) -> Generator:
-    """The generator of a device that functions without `generator=` use."""
-    if device.type == "cpu":
-        return default_generator
-    key = Device(device.type, device.index or 0)
-    if key not in _defaults:
-        _defaults[key] = Generator(key).manual_seed(default_generator.initial_seed())
-    return _defaults[key]
-
-
-def manual_seed(seed: int) -> Generator:
-    """Seed the default generators of all devices; returns the CPU's."""
-    for generator in _defaults.values():
-        generator.manual_seed(int(seed))
-    return default_generator
-
-
-def seed() -> int:
-    """Seed the default generators with a number from the operating system, and return it."""
-    value = default_generator.seed()
-    manual_seed(value)
-    return value
-
-
-def initial_seed() -> int:
-    """The seed of the CPU's default generator."""
-    return default_generator.initial_seed()
-
-
-def get_rng_state() -> Tensor:
-    """The state of the CPU's default generator, a uint8 tensor."""
-    return default_generator.get_state()
-
-
-def set_rng_state(new_state: Tensor) -> None:
-    """Set the state of the CPU's default generator."""
-    default_generator.set_state(new_state)
-
-
-@contextlib.contextmanager
-def fork_rng(
-    devices: Any = None, enabled: bool = True, device_type: str = "cuda", **_: Any
-) -> Iterator[None]:
-    """A block after which the default generators are where they were before."""
-    saved = {d: g.get_state() for d, g in _defaults.items()} if enabled else {}
-    try:
-        yield
-    finally:
-        for d, state in saved.items():
-            _defaults[d].set_state(state)
-
-
-def _take(n: int, bits: int, generator: Any, device: Device) -> dict[str, int]:
-    """Seed and offset of `n` numbers of so many bits."""
-    if generator is None:
-        generator = default(device)
-    elif not isinstance(generator, streams.Generator):
-        raise TypeError(
-            f"argument 'generator' must be tritorch.Generator, not {type(generator).__name__}"
-        )
-    elif getattr(generator, "device", device).type != device.type and device.type != "meta":
-        raise RuntimeError(
-            f"Expected a '{device.type}' device type for generator but found "
-            f"'{generator.device.type}'"
-        )
-    seed, offset = generator.take(streams.blocks(n, bits))
-    return {"seed": seed, "offset": offset}
-
-
-# -- records ------------------------------------------------------------------------------------------
+# -- records -------------------------------------------------------------------------------------
 
 
 def _like(x: Tensor, **params: Any) -> tuple:
@@ -287,43 +159,45 @@ def poisson_op(rate: Any, *, seed: int, offset: int) -> Any:
         n.dtype,
     ),
     vjp=(lambda g: g * 0, lambda g: g * 0),
-    samples=lambda s: [s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0, smooth=False)],
+    samples=lambda s: [
+        s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0, smooth=False)
+    ],
 )
 def binomial_op(count: Any, prob: Any, *, seed: int, offset: int) -> Any:
     return _host_generator(seed, offset).binomial(count.astype(np.int64), prob).astype(count.dtype)
 
 
-# -- tensors of a shape -------------------------------------------------------------------------------
+# -- tensors of a shape --------------------------------------------------------------------------
 
 
-def _blank(shape: Sequence[int], dtype: DType, device: Device) -> Tensor:
+def blank(shape: Sequence[int], dtype: DType, device: Device) -> Tensor:
     """A tensor of a shape that takes no memory: what a drawing is like."""
     return _expand(allocate((), dtype, device, None), shape=tuple(shape)).detach()
 
 
-def _draw(op: Op, x: Tensor, generator: Any, bits: int, **params: Any) -> Tensor:
+def draw(op: Op, x: Tensor, generator: Any, bits: int, **params: Any) -> Tensor:
     """A fresh tensor like `x`."""
-    stream = _take(x._data.size, bits, generator, x.device)
+    stream = take(x._data.size, bits, generator, x.device)
     return wrap(op.compute((x,), {**stream, **params}), x.dtype)
 
 
-def _bits(dtype: DType) -> int:
+def bits_of(dtype: DType) -> int:
     return 64 if dtype.itemsize == 8 else 32
 
 
-def _floating(name: str, dtype: DType) -> None:
+def need_floating(name: str, dtype: DType) -> None:
     if dtype.category < 2:
         raise NotImplementedError(f'"{name}" not implemented for {dtype}')
 
 
-def _random(op: Op, x: Tensor, generator: Any, scale: float = 1.0, **params: Any) -> Tensor:
+def random_like(op: Op, x: Tensor, generator: Any, scale: float = 1.0, **params: Any) -> Tensor:
     """Uniform or normal numbers; complex ones have random parts."""
     if not x.dtype.is_complex:
-        return _draw(op, x, generator, _bits(x.dtype), **params)
-    parts = _blank((*x._data.shape, 2), x.dtype.to_real(), x.device)
+        return draw(op, x, generator, bits_of(x.dtype), **params)
+    parts = blank((*x._data.shape, 2), x.dtype.to_real(), x.device)
     if "std" in params:
         params["std"] *= math.sqrt(0.5)
-    return view_as_complex(_draw(op, parts, generator, _bits(parts.dtype), **params))
+    return view_as_complex(draw(op, parts, generator, bits_of(parts.dtype), **params))
 
 
 def _placed(device: Any) -> Device:
@@ -349,9 +223,9 @@ def _factory(name: str, op: Op, doc: str, params: dict) -> None:
                 f"{name}: Trying to create tensor with negative dimension: {list(shape)}"
             )
         kind = dtype or (dtypes.get_default_dtype() if out is None else out.dtype)
-        _floating(name, kind)
+        need_floating(name, kind)
         place = _placed(device) if out is None or device is not None else out.device
-        made = _random(op, _blank(shape, kind, place), generator, **params)
+        made = random_like(op, blank(shape, kind, place), generator, **params)
         if out is not None:
             return write_out(name, out, made)
         return finish(made, place, requires_grad)
@@ -368,9 +242,9 @@ def _factory(name: str, op: Op, doc: str, params: dict) -> None:
         pin_memory: bool = False,
     ) -> Tensor:
         kind = dtype or input.dtype
-        _floating(f"{name}_like", kind)
+        need_floating(f"{name}_like", kind)
         place = input.device if device is None else Device(device)
-        made = _random(op, _blank(input._data.shape, kind, place), generator, **params)
+        made = random_like(op, blank(input._data.shape, kind, place), generator, **params)
         return finish(made, place, requires_grad)
 
     make.__name__ = make.__qualname__ = name
@@ -384,7 +258,7 @@ _factory("randn", normal_op, "standard normal numbers", {"mean": 0.0, "std": 1.0
 rand, randn = PUBLIC["rand"], PUBLIC["randn"]
 
 
-def _range(name: str, low: Any, high: Any, dtype: DType) -> tuple[int, int]:
+def whole_range(name: str, low: Any, high: Any, dtype: DType) -> tuple[int, int]:
     low, high = int(low), int(high)
     if low >= high:
         raise RuntimeError(
@@ -423,11 +297,13 @@ def randint(
         high = given.pop()
     low = given.pop() if given else low or 0
     kind = dtype or (dtypes.int64 if out is None else out.dtype)
-    low, high = _range("randint", low, high, kind)
+    low, high = whole_range("randint", low, high, kind)
     place = _placed(device)
-    blank = _blank(ints("randint", (size,)), kind, place)
-    made = _draw(integers_op, blank, generator, 64, low=low, high=high)
-    return write_out("randint", out, made) if out is not None else finish(made, place, requires_grad)
+    like = blank(ints("randint", (size,)), kind, place)
+    made = draw(integers_op, like, generator, 64, low=low, high=high)
+    return (
+        write_out("randint", out, made) if out is not None else finish(made, place, requires_grad)
+    )
 
 
 def randint_like(
@@ -445,11 +321,13 @@ def randint_like(
 ) -> Tensor:
     """Whole numbers in `[low, high)` in the shape and dtype of `input`."""
     if args:
-        low, high = (low, args[0]) if len(args) == 1 and high is None else (args[0], *args[1:], high)[:2]
+        low, high = (
+            (low, args[0]) if len(args) == 1 and high is None else (args[0], *args[1:], high)[:2]
+        )
     kind, place = dtype or input.dtype, input.device if device is None else Device(device)
-    low, high = _range("randint_like", low, high, kind)
-    blank = _blank(input._data.shape, kind, place)
-    made = _draw(integers_op, blank, generator, 64, low=low, high=high)
+    low, high = whole_range("randint_like", low, high, kind)
+    like = blank(input._data.shape, kind, place)
+    made = draw(integers_op, like, generator, 64, low=low, high=high)
     return finish(made, place, requires_grad)
 
 
@@ -470,13 +348,15 @@ def randperm(
         raise RuntimeError(f"randperm: n must be non-negative, got {n}")
     kind = dtype or (dtypes.int64 if out is None else out.dtype)
     place = _placed(device)
-    stream = _take(n, 64, generator, place)
+    stream = take(n, 64, generator, place)
     data = streams.permutation(stream["seed"], stream["offset"], n)
     made = from_data(data.astype(kind.np, copy=False))
-    return write_out("randperm", out, made) if out is not None else finish(made, place, requires_grad)
+    return (
+        write_out("randperm", out, made) if out is not None else finish(made, place, requires_grad)
+    )
 
 
-# -- distributions ------------------------------------------------------------------------------------
+# -- distributions -------------------------------------------------------------------------------
 
 
 def normal(
@@ -498,17 +378,17 @@ def normal(
     given = [t for t in (mean, std) if isinstance(t, Tensor)]
     if not given:
         kind = dtype or (dtypes.get_default_dtype() if out is None else out.dtype)
-        _floating("normal", kind)
+        need_floating("normal", kind)
         place = _placed(device)
-        blank = _blank(ints("normal", (size,)), kind, place)
-        made = _random(normal_op, blank, generator, mean=float(mean), std=float(std))
+        like = blank(ints("normal", (size,)), kind, place)
+        made = random_like(normal_op, like, generator, mean=float(mean), std=float(std))
     else:
         if isinstance(std, Tensor) and std._data.size and not std.is_meta and float(std.min()) < 0:
             raise RuntimeError("normal expects all elements of std >= 0.0")
         place = given[0].device
         kind = given[0].dtype if len(given) == 1 else dtypes.promote_types(mean.dtype, std.dtype)
         shape = errors.broadcast_shapes("normal", *(t._data.shape for t in given))
-        noise = _random(normal_op, _blank(shape, kind, place), generator, mean=0.0, std=1.0)
+        noise = random_like(normal_op, blank(shape, kind, place), generator, mean=0.0, std=1.0)
         made = noise * _constant(std) + _constant(mean)
     return write_out("normal", out, made) if out is not None else finish(made, place, requires_grad)
 
@@ -517,7 +397,7 @@ def _constant(x: Any) -> Any:
     return x.detach() if isinstance(x, Tensor) else x
 
 
-def _probability(name: str, p: Any) -> float:
+def probability(name: str, p: Any) -> float:
     if not 0 <= p <= 1:
         raise RuntimeError(f"{name} expects p to be in [0, 1], but got p={p}")
     return float(p)
@@ -528,12 +408,12 @@ def bernoulli(
 ) -> Tensor:
     """Ones with the probabilities in `input`, or with probability `p`, and zeros."""
     if p is not None:
-        made = _draw(bernoulli_scalar, input, generator, 32, p=_probability("bernoulli", p))
+        made = draw(bernoulli_scalar, input, generator, 32, p=probability("bernoulli", p))
     else:
         if input.dtype.category != 2:
             raise NotImplementedError(f'"bernoulli" not implemented for {input.dtype}')
         _between("bernoulli", input)
-        stream = _take(input._data.size, 32, generator, input.device)
+        stream = take(input._data.size, 32, generator, input.device)
         made = bernoulli_op(input, **stream)
     return made if out is None else write_out("bernoulli", out, made.detach())
 
@@ -551,7 +431,7 @@ def multinomial(
     generator: Any = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Positions drawn from each line of a vector or matrix with probabilities proportional to it."""
+    """Positions drawn from each line of a vector or matrix, in proportion to its elements."""
     if input.dtype.category != 2:
         raise RuntimeError(
             f"multinomial only supports floating-point dtypes for input, got: {input.dtype}"
@@ -578,7 +458,7 @@ def multinomial(
                 "multinomial: invalid multinomial distribution (sum of probabilities <= 0)"
             )
     lines = p._data.size // max(n, 1)
-    stream = _take(lines * max(n, num_samples), 64, generator, p.device)
+    stream = take(lines * max(n, num_samples), 64, generator, p.device)
     made = multinomial_op(p, num_samples=num_samples, replacement=bool(replacement), **stream)
     return made if out is None else write_out("multinomial", out, made)
 
@@ -589,132 +469,16 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
         raise NotImplementedError(f'"poisson" not implemented for {input.dtype}')
     if input.is_cpu and input._data.size and input._data.min() < 0:
         raise RuntimeError("poisson: invalid Poisson rate, expected rate to be non-negative")
-    return poisson_op(input, **_take(4 * input._data.size, 64, generator, input.device))
+    return poisson_op(input, **take(4 * input._data.size, 64, generator, input.device))
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """How many of `count` trials with probability `prob` succeed."""
     n = max(count._data.size, prob._data.size)
-    return binomial_op(count, prob, **_take(4 * n, 64, generator, count.device))
+    return binomial_op(count, prob, **take(4 * n, 64, generator, count.device))
 
 
-# -- in place -----------------------------------------------------------------------------------------
-
-
-def uniform_(self: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None, **k: Any) -> Tensor:
-    """Fill with numbers uniform in `[from, to)`."""
-    low, high = float(k.get("from", from_)), float(to)
-    _floating("uniform_", self.dtype)
-    if low > high:
-        raise RuntimeError(
-            f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}"
-        )
-    stream = _take(self._data.size, _bits(self.dtype), generator, self.device)
-    return uniform_op.inplace(self, **stream, low=low, high=high)
-
-
-def normal_(self: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
-    """Fill with normal numbers."""
-    _floating("normal_", self.dtype)
-    if std < 0:
-        raise RuntimeError(f"normal_ expects std >= 0.0, but found std {std}")
-    if self.dtype.is_complex:
-        normal_(view_as_real(self), mean, std * math.sqrt(0.5), generator=generator)
-        return self
-    stream = _take(self._data.size, _bits(self.dtype), generator, self.device)
-    return normal_op.inplace(self, **stream, mean=float(mean), std=float(std))
-
-
-_EXACT = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8}
-
-
-def random_(self: Tensor, *args: Any, generator: Any = None, **named: Any) -> Tensor:
-    """Fill with whole numbers: `random_()`, `random_(to)`, `random_(from, to)`."""
-    low, high = named.get("from", 0), named.get("to")
-    if len(args) == 1:
-        high = args[0]
-    elif len(args) == 2:
-        low, high = args
-    if high is None:
-        exact = _EXACT.get(self.dtype.name)
-        high = (1 << exact) + 1 if exact else dtypes.iinfo(self.dtype).max + 1
-    low, high = _range("random_", low, high, self.dtype)
-    stream = _take(self._data.size, 64, generator, self.device)
-    return integers_op.inplace(self, **stream, low=low, high=high)
-
-
-def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Fill with ones with probability `p`, a number or a tensor, and zeros."""
-    if isinstance(p, Tensor):
-        if p.dtype.category != 2:
-            raise RuntimeError(
-                f"bernoulli_: expected a floating-point tensor of probabilities, got {p.dtype}"
-            )
-        wide = _expand(p.detach(), shape=tuple(self._data.shape))
-        return self.copy_(bernoulli(wide, generator=generator))  # type: ignore[attr-defined]
-    stream = _take(self._data.size, 32, generator, self.device)
-    return bernoulli_scalar.inplace(self, **stream, p=_probability("bernoulli_", p))
-
-
-def _unit(x: Tensor, generator: Any) -> Tensor:
-    """Numbers uniform in [0, 1), in the dtype in which `x` is computed."""
-    kind = x.dtype if x.dtype.category == 2 and x.itemsize > 2 else dtypes.float32
-    kind = dtypes.float64 if x.dtype.category < 2 else kind
-    return _random(uniform_op, _blank(x._data.shape, kind, x.device), generator, low=0.0, high=1.0)
-
-
-def _positive(name: str, what: str, value: float) -> None:
-    if not value > 0:
-        raise RuntimeError(f"{name} expects {what} > 0.0, but found {what}={value}")
-
-
-def exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
-    """Fill with exponential numbers of rate `lambd`."""
-    if self.dtype.category != 2:
-        raise RuntimeError(
-            "exponential_: Exponential distribution is a continuous probability distribution. dtype "
-            f"must be a floating point but you specified {self.dtype}"
-        )
-    _positive("exponential_", "lambda", lambd)
-    return self.copy_((-_unit(self, generator)).log1p() * (-1 / lambd))  # type: ignore
-
-
-def cauchy_(self: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
-    """Fill with numbers of a Cauchy distribution."""
-    if self.dtype.category != 2:
-        raise RuntimeError(f"cauchy_: dtype must be a floating point but you specified {self.dtype}")
-    _positive("cauchy_", "sigma", sigma)
-    turn = (_unit(self, generator) - 0.5) * math.pi
-    return self.copy_(turn.tan() * sigma + median)  # type: ignore[attr-defined]
-
-
-def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
-    """Fill with numbers whose logarithms are normal."""
-    if self.dtype.category != 2:
-        raise RuntimeError(
-            f"log_normal_: dtype must be a floating point but you specified {self.dtype}"
-        )
-    _positive("log_normal_", "std", std)
-    kind = self.dtype if self.itemsize > 2 else dtypes.float32
-    blank = _blank(self._data.shape, kind, self.device)
-    made = _random(normal_op, blank, generator, mean=float(mean), std=float(std))
-    return self.copy_(made.exp())  # type: ignore[attr-defined]
-
-
-def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
-    """Fill with the number of trials with probability `p` up to the first success."""
-    if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    trials = (-_unit(self, generator)).log1p() * (1 / math.log1p(-p))
-    return self.copy_(trials.floor() + 1)  # type: ignore[attr-defined]
-
-
-for _f in (randint, randint_like, randperm, normal, bernoulli, multinomial, poisson, binomial,
-           manual_seed, seed, initial_seed, get_rng_state, set_rng_state, Generator):  # fmt: skip
+for _f in (randint, randint_like, randperm, normal, bernoulli, multinomial, poisson, binomial):
     PUBLIC[_f.__name__] = _f
-for _f in (uniform_, normal_, random_, bernoulli_, exponential_, cauchy_, log_normal_, geometric_):
-    attach(_f.__name__, _f)
 attach("bernoulli", bernoulli)
 attach("multinomial", multinomial)
-PUBLIC["default_generator"] = default_generator  # type: ignore[assignment]
-PUBLIC["bernoulli_"] = bernoulli_

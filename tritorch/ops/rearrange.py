@@ -19,7 +19,7 @@ from .view import _expand, _slice, ints
 
 ALL = slice(None)
 
-# -- reversing and shifting -----------------------------------------------------------------------
+# -- reversing and shifting ----------------------------------------------------------------------
 
 
 @primitive(
@@ -110,7 +110,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:  # type: ignore[
 
 @public()
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """A copy turned by `k` quarter turns in the plane of two dimensions, the first to the second."""
+    """A copy turned by `k` quarter turns from the first of two dimensions to the second."""
     n = input._data.ndim
     if len(dims) != 2:
         raise RuntimeError(f"rot90: expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -131,7 +131,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return flipped.transpose(a, b)
 
 
-# -- repeating --------------------------------------------------------------------------------------
+# -- repeating -----------------------------------------------------------------------------------
 
 
 def repeat(self: Tensor, *repeats: Any) -> Tensor:
@@ -246,7 +246,7 @@ def _positions(repeats: Tensor, size: int | None) -> Tensor:
     return from_data(found).to(repeats.device)  # type: ignore[attr-defined]
 
 
-# -- grids ------------------------------------------------------------------------------------------
+# -- grids ---------------------------------------------------------------------------------------
 
 
 @public(method=False)
@@ -290,7 +290,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         for i, t in enumerate(found)
     ]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[:2] = grids[1::-1]
     return tuple(grids)
 
@@ -336,7 +335,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     return out if increasing else out.flip(1)
 
 
-# -- images -----------------------------------------------------------------------------------------
+# -- images --------------------------------------------------------------------------------------
 
 
 def _image(name: str, x: Tensor, factor: int, what: str) -> tuple[tuple[int, ...], int, int, int]:

@@ -21,6 +21,7 @@ from .arithmetic import where
 from .copy import to
 from .join import cat
 from .reduce_host import reduced_shape
+from .view import _expand
 
 Dims = int | Sequence[int] | None
 _MISSING: Any = object()
@@ -80,7 +81,9 @@ def check_not_empty(name: str, shape: Sequence[int], dims: Sequence[int]) -> Non
 
 def unreduced(g: Tensor, shape: Sequence[int], dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A gradient of a reduction, broadcast over what was reduced."""
-    return beside(g, shape, dims, keepdim).expand(tuple(shape))  # type: ignore[attr-defined]
+    if g._data.ndim and not keepdim:
+        g = g.reshape(reduced_shape(shape, dims, True))  # type: ignore[attr-defined]
+    return _expand(g, shape=tuple(shape))
 
 
 def beside(t: Any, shape: Sequence[int], dims: tuple[int, ...], keepdim: bool) -> Any:
@@ -145,14 +148,28 @@ def sum_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     triton="reduce.mean",
     samples=samples,
     vjp=lambda g, x_shape, dims, keepdim: unreduced(
-        g / max(_count(x_shape, dims), 1), x_shape, dims, keepdim
+        g / float(max(_count(x_shape, dims), 1)), x_shape, dims, keepdim
     ),
 )
 def mean_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     return np.true_divide(_sums(x, dims, keepdim), x.dtype.type(_count(x.shape, dims)))
 
 
-_SHORT = {d: d for d in (dtypes.float32, dtypes.float64, dtypes.int64)}
+_SHORT = {dtypes.float32, dtypes.float64}
+
+
+def _short(op: Any, x: Any) -> Tensor | None:
+    """The reduction of all elements of a small tensor on the CPU, without detours."""
+    d = x._data
+    if d.__class__ is not np.ndarray or d.size > lines.SMALL or x.dtype not in _SHORT:
+        return None
+    if state.transforms or x.__class__ is not Tensor:
+        return None
+    total = np.add.reduce(d, axis=None)
+    out = wrap(np.asarray(total if op is sum_op else total / x.dtype.np.type(d.size)), x.dtype)
+    if state.grad and (x._edge is not None or x._view is not None):
+        op.record((x,), {"dims": tuple(range(d.ndim)), "keepdim": False}, out)
+    return out
 
 
 @public(out=True)
@@ -165,13 +182,8 @@ def sum(
     Integers and bools add up in int64, unless `dtype` says otherwise.
     """
     if dim is None and dtype is None and not keepdim and input.__class__ is Tensor:
-        d = input._data
-        small = d.__class__ is np.ndarray and d.size <= parallel.BIG
-        if small and input.dtype in _SHORT and not state.transforms:
-            out = wrap(np.asarray(np.add.reduce(d, axis=None)), input.dtype)
-            if state.grad and (input._edge is not None or input._view is not None):
-                params = {"dims": tuple(range(d.ndim)), "keepdim": False}
-                sum_op.record((input,), params, out)
+        out = _short(sum_op, input)
+        if out is not None:
             return out
     x = input if dtype is None else to(input, dtype)
     out = sum_op(x, dims=all_dims("sum", x, dim), keepdim=keepdim)
@@ -184,6 +196,10 @@ def mean(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The mean over `dim`: one dimension, several, or all; of floating-point tensors."""
+    if dim is None and dtype is None and not keepdim and input.__class__ is Tensor:
+        out = _short(mean_op, input)
+        if out is not None and input._data.size:
+            return out
     x = _cast(input, dtype)
     dims = all_dims("mean", x, dim)
     if x.dtype.category < 2:
@@ -334,7 +350,7 @@ def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def _logsumexp_block(x: np.ndarray) -> np.ndarray:
     top = np.maximum.reduce(x, axis=1, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)
-    e = np.subtract(x, top)
+    e = np.subtract(x, top, out=lines.scratch(x))
     np.exp(e, out=e)
     return np.log(np.add.reduce(e, axis=1)) + top[:, 0]
 

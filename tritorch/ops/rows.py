@@ -114,7 +114,7 @@ def positions(
     return at
 
 
-# -- adding ---------------------------------------------------------------------------------------
+# -- adding --------------------------------------------------------------------------------------
 
 
 def _matrix_times_rows() -> Callable:
@@ -190,7 +190,7 @@ def add_at(
     wide = out if out.flags.c_contiguous else copy_of(out)
     merged = wide.reshape(*out.shape[:first], n, *out.shape[last:])
     add_along(
-        merged, i.reshape(-1), values.reshape(*out.shape[:first], -1, *out.shape[last:]), first
+        merged, i.reshape(-1), values.reshape(*out.shape[:first], i.size, *out.shape[last:]), first
     )
     if wide is not out:
         np.copyto(out, wide)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -61,20 +62,26 @@ def _by_squares(x: np.ndarray, out: np.ndarray) -> bool:
     one addition after another. False where a value is not finite, as 0 times it is not 0."""
     rows, n = x.shape
     cut = n // SQUARE * SQUARE
-    ones = np.triu(np.ones((SQUARE, SQUARE), x.dtype))
-    pieces = np.matmul(x[:, :cut].reshape(rows, cut // SQUARE, SQUARE), ones)
-    before = np.add.accumulate(pieces[:, :, -1], axis=1)
+    head = x if cut == n and x.flags.c_contiguous else np.ascontiguousarray(x[:, :cut])
+    whole = cut == n and out.flags.c_contiguous
+    pieces = (out if whole else lines.scratch(head)).reshape(-1, SQUARE)
+    np.matmul(head.reshape(-1, SQUARE), _triangle(x.dtype), out=pieces)
+    parts = pieces.reshape(rows, cut // SQUARE, SQUARE)
+    before = np.add.accumulate(parts[:, :, -1], axis=1)
     if not np.isfinite(before[:, -1]).all():
         return False
-    shaped = out[:, :cut].reshape(rows, cut // SQUARE, SQUARE) if cut == n else None
-    pieces[:, 1:] += before[:, :-1, None]
-    if shaped is not None:
-        np.copyto(shaped, pieces)
-    else:
-        out[:, :cut] = pieces.reshape(rows, cut)
+    parts[:, 1:] += before[:, :-1, None]
+    if not whole:
+        out[:, :cut] = parts.reshape(rows, cut)
+    if cut < n:
         np.add.accumulate(x[:, cut:], axis=1, out=out[:, cut:])
-        out[:, cut:] += out[:, cut - 1 : cut]
+        out[:, cut:] += before[:, -1:]
     return True
+
+
+@cache
+def _triangle(dtype: np.dtype) -> np.ndarray:
+    return np.triu(np.ones((SQUARE, SQUARE), dtype))
 
 
 @primitive(
@@ -87,6 +94,10 @@ def _by_squares(x: np.ndarray, out: np.ndarray) -> bool:
     vjp=lambda g, dim, reverse: cumsum_op(g, dim=dim, reverse=not reverse),
 )
 def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
+    if x.ndim and x.size <= lines.SMALL:
+        if not reverse:
+            return np.add.accumulate(x, axis=dim)
+        return _backwards(np.add.accumulate(_backwards(x, dim), axis=dim), dim)
     out = lines.like(x)
     if not x.size:
         return out

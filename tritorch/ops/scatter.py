@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, errors
+from .. import errors
 from ..autograd.rules import joint
 from ..op import Op, primitive
 from ..tensor import Tensor
 from . import rows
-from .api import PUBLIC, attach, public, with_out, write_out
+from .api import PUBLIC, attach, public, with_out
 from .arithmetic import where
 from .view import _slice
 
@@ -85,7 +85,7 @@ def _spec(x: Tensor, *others: Any, **params: Any) -> tuple:
     return tuple(x._data.shape), x.dtype
 
 
-# -- gather and scatter -----------------------------------------------------------------------------
+# -- gather and scatter --------------------------------------------------------------------------
 
 
 def _check_index(name: str, x: Tensor, index: Any, d: int, src: Tensor | None = None) -> Tensor:
@@ -97,8 +97,8 @@ def _check_index(name: str, x: Tensor, index: Any, d: int, src: Tensor | None = 
     have = tuple(index._data.shape) or (1,)
     if len(have) != len(shape):
         raise RuntimeError(
-            f"{name}(): Index tensor must have the same number of dimensions as self tensor: shapes "
-            f"{errors.shapes(index, x)}"
+            f"{name}(): Index tensor must have the same number of dimensions as self tensor: "
+            f"shapes {errors.shapes(index, x)}"
         )
     if any(a > b for i, (a, b) in enumerate(zip(have, shape, strict=True)) if i != d):
         raise RuntimeError(
@@ -261,7 +261,7 @@ scatter_op = Update(
 )
 
 
-# -- reductions -------------------------------------------------------------------------------------
+# -- reductions ----------------------------------------------------------------------------------
 
 
 def _mean_vjp(g: Tensor, x: Tensor, index: Tensor, src: Tensor, out: Tensor, **p: Any) -> tuple:
@@ -342,7 +342,7 @@ reduce_op = Update(
 )
 
 
-# -- public -----------------------------------------------------------------------------------------
+# -- public --------------------------------------------------------------------------------------
 
 
 def _fitting(src: Tensor, index: Tensor) -> Tensor:
@@ -489,36 +489,3 @@ def scatter_reduce_(
 
 
 attach("scatter_reduce_", scatter_reduce_)
-
-
-def _size_of(x: Tensor, dim: int) -> int:
-    shape = x._data.shape or (1,)
-    return shape[errors.wrap_dim("take_along_dim", dim, shape)]
-
-
-@public()
-def take_along_dim(
-    input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
-) -> Tensor:
-    """`gather` of broadcast tensors, as after `argsort`; without `dim` of the flattened ones."""
-    if indices.dtype is not dtypes.int64:
-        raise RuntimeError(
-            f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}"
-        )
-    n = input._data.size if dim is None else _size_of(input, dim)
-    indices = where(indices < 0, indices + n, indices)
-    if dim is None:
-        found = gather(input.reshape(-1), 0, indices.reshape(-1))  # type: ignore[attr-defined]
-        return found if out is None else write_out("take_along_dim", out, found)
-    a, b = list(input._data.shape), list(indices._data.shape)
-    if len(a) != len(b):
-        raise RuntimeError(
-            "take_along_dim(): input and indices should have the same number of dimensions, but "
-            f"got {len(a)} dimensions for input, and {len(b)} dimensions for indices"
-        )
-    d = errors.wrap_dim("take_along_dim", dim, a)
-    a[d], b[d] = (b[d], a[d]) if a else (0, 0)
-    common_a = errors.broadcast_shapes("take_along_dim", b, input._data.shape)
-    common_b = errors.broadcast_shapes("take_along_dim", a, indices._data.shape)
-    found = gather(input.expand(common_a), d, indices.expand(common_b))  # type: ignore
-    return found if out is None else write_out("take_along_dim", out, found)

@@ -28,7 +28,8 @@ def _softmax_block(x: np.ndarray, out: np.ndarray) -> None:
 
 def _log_softmax_block(x: np.ndarray, out: np.ndarray) -> None:
     np.subtract(x, _largest(x), out=out)
-    np.subtract(out, np.log(lines.total(np.exp(out))), out=out)
+    e = np.exp(out, out=lines.scratch(out))
+    np.subtract(out, np.log(lines.total(e)), out=out)
 
 
 def _softmax_backward_block(g: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
@@ -37,7 +38,7 @@ def _softmax_backward_block(g: np.ndarray, y: np.ndarray, out: np.ndarray) -> No
 
 
 def _log_softmax_backward_block(g: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    e = np.exp(y)
+    e = np.exp(y, out=lines.scratch(y))
     e *= lines.total(g)
     np.subtract(g, e, out=out)
 
@@ -47,11 +48,14 @@ def _over(block: Any) -> Any:
 
     def cpu(*arrays: np.ndarray, dim: int) -> np.ndarray:
         x = arrays[0]
+        if x.ndim == 2 and dim == 1 and 0 < x.size <= lines.SMALL:
+            out = np.empty(x.shape, x.dtype)
+            block(*arrays, out)
+            return out
         out = lines.like(x)
         if x.size:
-            lines.blocks(
-                block, *(lines.canonical(a, dim) for a in arrays), lines.canonical(out, dim)
-            )
+            whole = lines.canonical(out, dim)
+            lines.blocks(block, *(lines.canonical(a, dim) for a in arrays), whole)
         return out
 
     return cpu

@@ -39,7 +39,7 @@ def _picked_vjp(gv: Tensor | None, gi: Any, x_shape: tuple, indices: Tensor, dim
     """The gradient of picked elements goes back to where they were."""
     if gv is None:
         return (None,)
-    return (_add_at(zeros_for(gv, x_shape), indices, gv, dim),)
+    return (_add_at(zeros_for(gv, x_shape), indices.detach(), gv, dim),)
 
 
 def _sort_meta(x: Tensor, *, dim: int, descending: bool) -> list:
@@ -205,7 +205,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mo
     return return_types.mode(values, indices)
 
 
-# -- sets and counts ----------------------------------------------------------------------------------
+# -- sets and counts -----------------------------------------------------------------------------
 
 
 def _tensors(input: Tensor, arrays: Any, inverse: bool, counts: bool) -> Any:

@@ -357,6 +357,8 @@ class Stepper(Optimizer):
             if step != n:
                 n, constants = step, self.constants(group, step)
             data = p._data
+            if composed:  # what the tape has saved of the step before stays as it is
+                own[p].update({k: own[p][k].clone() for k in names})
             kept = [own[p][k] for k in names]
             if composed or data.__class__ is not np.ndarray:
                 apart.append((p, g, kept, step, constants))

@@ -1,0 +1,318 @@
+"""Optimizer steps: parameters, gradients and states of many tensors in one launch.
+
+Where `launch.table` exists, the addresses of all tensors of one set of dtypes go to the device as a
+table, and each program finds its tensor by bisection; else each tensor is launched alone.
+Arithmetic is in float32 (float64 for float64); settings travel as the bits of a float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import triton
+import triton.language as tl
+
+from ._rows import FLOATS, NARROW, PLANS, Shape, bits, cdiv, merge, scalar
+
+BLOCK = 1024
+ALIGNMENT = 16
+SETTINGS = (
+    "n", "t", "lr", "momentum", "damping", "decay", "beta1", "beta2", "eps", "rate", "root",
+)  # fmt: skip
+
+
+@triton.jit
+def load(p, o, n, FULL: tl.constexpr, ALIGNED: tl.constexpr, ACC: tl.constexpr):
+    q = tl.multiple_of(p + o, 16) if ALIGNED else p + o
+    x = tl.load(q) if FULL else tl.load(q, mask=o < n, other=0)
+    return x.to(ACC)
+
+
+@triton.jit
+def save(p, o, x, n, FULL: tl.constexpr, ALIGNED: tl.constexpr):
+    q = tl.multiple_of(p + o, 16) if ALIGNED else p + o
+    x = x.to(p.dtype.element_ty)
+    if FULL:
+        tl.store(q, x)
+    else:
+        tl.store(q, x, mask=o < n)
+
+
+@triton.jit
+def value(setting, ACC: tl.constexpr):
+    """A setting from its bits."""
+    return scalar(setting, True).to(ACC)
+
+
+@triton.jit
+def sgd_update(
+    p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
+    MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
+    FULL: tl.constexpr, ALIGNED: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """x -= lr * (g + decay * x), or the momentum of it."""
+    x = load(p_x, o, n, FULL, ALIGNED, ACC)
+    g = load(p_g, o, n, FULL, ALIGNED, ACC)
+    if MAXIMIZE:
+        g = -g
+    g += value(decay, ACC) * x
+    if MOMENTUM:
+        b = g
+        if not FIRST:
+            b = value(momentum, ACC) * load(p_b, o, n, FULL, ALIGNED, ACC) + value(damping, ACC) * g
+        save(p_b, o, b, n, FULL, ALIGNED)
+        g = g + value(momentum, ACC) * b if NESTEROV else b
+    save(p_x, o, x - value(lr, ACC) * g, n, FULL, ALIGNED)
+
+
+@triton.jit
+def adam_update(
+    p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
+    DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr, FULL: tl.constexpr,
+    ALIGNED: tl.constexpr, ACC: tl.constexpr,
+):  # fmt: skip
+    """x -= rate * m / (sqrt(v) / root + eps), the moments m and v brought up to date first.
+
+    `decay` is 1 - lr * weight_decay where DECOUPLED; beta1 and beta2 weigh what is new.
+    """
+    x = load(p_x, o, n, FULL, ALIGNED, ACC)
+    g = load(p_g, o, n, FULL, ALIGNED, ACC)
+    m = load(p_m, o, n, FULL, ALIGNED, ACC)
+    v = load(p_v, o, n, FULL, ALIGNED, ACC)
+    if MAXIMIZE:
+        g = -g
+    if DECOUPLED:
+        x *= value(decay, ACC)
+    else:
+        g += value(decay, ACC) * x
+    m += (g - m) * value(beta1, ACC)
+    v += (g * g - v) * value(beta2, ACC)
+    save(p_m, o, m, n, FULL, ALIGNED)
+    save(p_v, o, v, n, FULL, ALIGNED)
+    if AMSGRAD:
+        v = tl.maximum(load(p_top, o, n, FULL, ALIGNED, ACC), v)
+        save(p_top, o, v, n, FULL, ALIGNED)
+    x -= value(rate, ACC) * m / (tl.sqrt(v) / value(root, ACC) + value(eps, ACC))
+    save(p_x, o, x, n, FULL, ALIGNED)
+
+
+@triton.jit(do_not_specialize=SETTINGS)
+def sgd_kernel(
+    p_x, p_g, p_b,  # (n,) each
+    n, lr: tl.int64, momentum: tl.int64, damping: tl.int64, decay: tl.int64,
+    MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
+    ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step of stochastic gradient descent on one tensor."""
+    i = tl.program_id(0)
+    if WIDE:
+        i = i.to(tl.int64)
+    o = i * BLOCK + tl.arange(0, BLOCK)
+    if (i + 1) * BLOCK <= n:
+        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
+                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, True, False, ACC)  # fmt: skip
+    else:
+        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
+                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, False, False, ACC)  # fmt: skip
+
+
+@triton.jit(do_not_specialize=SETTINGS)
+def adam_kernel(
+    p_x, p_g, p_m, p_v, p_top,  # (n,) each
+    n, decay: tl.int64, beta1: tl.int64, beta2: tl.int64, eps: tl.int64, rate: tl.int64,
+    root: tl.int64,
+    DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr, ACC: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step of Adam on one tensor."""
+    i = tl.program_id(0)
+    if WIDE:
+        i = i.to(tl.int64)
+    o = i * BLOCK + tl.arange(0, BLOCK)
+    if (i + 1) * BLOCK <= n:
+        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
+                    DECOUPLED, MAXIMIZE, AMSGRAD, True, False, ACC)  # fmt: skip
+    else:
+        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
+                    DECOUPLED, MAXIMIZE, AMSGRAD, False, False, ACC)  # fmt: skip
+
+
+@triton.jit
+def find(p_table, t, WIDTH: tl.constexpr, STEPS: tl.constexpr):
+    """The row of a table to which this program belongs, and its block there.
+
+    The first column says with which program a row begins, the second how many elements it has.
+    """
+    i = tl.program_id(0).to(tl.int64)
+    low = tl.full((), 0, tl.int32)
+    high = low + t
+    for _ in tl.static_range(STEPS):
+        middle = (low + high) // 2
+        right = tl.load(p_table + middle * WIDTH) <= i
+        low = tl.where(right, middle, low)
+        high = tl.where(right, high, middle)
+    p_row = p_table + low * WIDTH
+    return p_row, tl.load(p_row + 1), i - tl.load(p_row)
+
+
+@triton.jit
+def address(p_row, COLUMN: tl.constexpr, TYPE: tl.constexpr):
+    """The pointer in a column of a row."""
+    return tl.load(p_row + COLUMN).to(tl.pointer_type(TYPE))
+
+
+@triton.jit(do_not_specialize=SETTINGS)
+def sgd_table_kernel(
+    p_table,  # (t, 5): first program, elements, addresses of x, g and b
+    t, lr: tl.int64, momentum: tl.int64, damping: tl.int64, decay: tl.int64,
+    MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
+    X: tl.constexpr, G: tl.constexpr, B: tl.constexpr, ALIGNED: tl.constexpr, ACC: tl.constexpr,
+    STEPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step of stochastic gradient descent on t tensors."""
+    p_row, n, i = find(p_table, t, 5, STEPS)
+    p_x = address(p_row, 2, X)
+    p_g = address(p_row, 3, G)
+    p_b = address(p_row, 4, B)
+    o = i * BLOCK + tl.arange(0, BLOCK)
+    if (i + 1) * BLOCK <= n:
+        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
+                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, True, ALIGNED, ACC)  # fmt: skip
+    else:
+        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
+                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, False, ALIGNED, ACC)  # fmt: skip
+
+
+@triton.jit(do_not_specialize=SETTINGS)
+def adam_table_kernel(
+    p_table,  # (t, 7): first program, elements, addresses of x, g, m, v and top
+    t, decay: tl.int64, beta1: tl.int64, beta2: tl.int64, eps: tl.int64, rate: tl.int64,
+    root: tl.int64,
+    DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr,
+    X: tl.constexpr, G: tl.constexpr, M: tl.constexpr, V: tl.constexpr, TOP: tl.constexpr,
+    ALIGNED: tl.constexpr, ACC: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One step of Adam on t tensors."""
+    p_row, n, i = find(p_table, t, 7, STEPS)
+    p_x = address(p_row, 2, X)
+    p_g = address(p_row, 3, G)
+    p_m = address(p_row, 4, M)
+    p_v = address(p_row, 5, V)
+    p_top = address(p_row, 6, TOP)
+    o = i * BLOCK + tl.arange(0, BLOCK)
+    if (i + 1) * BLOCK <= n:
+        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
+                    DECOUPLED, MAXIMIZE, AMSGRAD, True, ALIGNED, ACC)  # fmt: skip
+    else:
+        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
+                    DECOUPLED, MAXIMIZE, AMSGRAD, False, ALIGNED, ACC)  # fmt: skip
+
+
+# -- launchers ---------------------------------------------------------------------------------
+
+
+def sgd(
+    launch: Any, out: None = None, *, params: Sequence[Any], grads: Sequence[Any],
+    buffers: Sequence[Any] | None = None, lr: float, momentum: float = 0.0, dampening: float = 0.0,
+    weight_decay: float = 0.0, nesterov: bool = False, maximize: bool = False, first: bool = False,
+) -> Any:  # fmt: skip
+    """A step of SGD in place; with `first` the momentum buffers are filled, not read.
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
+    ICML 2013; PyTorch's form of it.
+    """
+    settings = [bits(v, True) for v in (lr, momentum, 1 - dampening, weight_decay)]
+    constants = {
+        "MOMENTUM": momentum != 0, "NESTEROV": nesterov, "MAXIMIZE": maximize, "FIRST": first,
+    }  # fmt: skip
+    columns = [params, grads, params if buffers is None else buffers]
+    kernels = sgd_kernel, sgd_table_kernel
+    return _step(launch, kernels, columns, "XGB", settings, constants)
+
+
+def adam(
+    launch: Any, out: None = None, *, params: Sequence[Any], grads: Sequence[Any],
+    exp_avg: Sequence[Any], exp_avg_sq: Sequence[Any], max_exp_avg_sq: Sequence[Any] | None = None,
+    step: int, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
+    weight_decay: float = 0.0, decoupled: bool = False, maximize: bool = False,
+) -> Any:  # fmt: skip
+    """A step of Adam, or with `decoupled` of AdamW, in place; `step` counts from 1.
+
+    Sources: Kingma and Ba, "Adam", ICLR 2015; Loshchilov and Hutter, "Decoupled weight decay
+    regularization", ICLR 2019; Reddi et al., "On the convergence of Adam and beyond", ICLR 2018
+    (max_exp_avg_sq).
+    """
+    decay = 1 - lr * weight_decay if decoupled else weight_decay
+    rate, root = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    settings = [bits(v, True) for v in (decay, 1 - beta1, 1 - beta2, eps, rate, root)]
+    amsgrad = max_exp_avg_sq is not None
+    constants = {"DECOUPLED": decoupled, "MAXIMIZE": maximize, "AMSGRAD": amsgrad}
+    top = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
+    columns, kernels = [params, grads, exp_avg, exp_avg_sq, top], (adam_kernel, adam_table_kernel)
+    return _step(launch, kernels, columns, ("X", "G", "M", "V", "TOP"), settings, constants)
+
+
+def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
+    """`adam` with decoupled weight decay."""
+    return adam(launch, out, **{"decoupled": True, "weight_decay": 1e-2} | settings)
+
+
+def _step(
+    launch: Any, kernels: tuple[Any, Any], columns: Sequence[Sequence[Any]], names: Sequence[str],
+    settings: list[int], constants: dict[str, Any],
+) -> Any:  # fmt: skip
+    rows = [row for row in zip(*columns) if row[0].size]
+    if not all(_alike(row) for row in rows):
+        return NotImplemented
+    table = getattr(launch, "table", None)
+    if table is None:
+        for row in rows:
+            n = row[0].size
+            extra = {"ACC": _accumulation(row), "WIDE": n >= NARROW, "BLOCK": BLOCK}
+            launch(kernels[0], (cdiv(n, BLOCK),), [*row, n, *settings], constants | extra)
+        return None
+    groups: dict[tuple, list] = {}
+    for row in rows:
+        aligned = all(x.ptr % ALIGNMENT == 0 for x in row)
+        groups.setdefault((aligned, *(x.dtype.name for x in row)), []).append(row)
+    for (aligned, *_), group in groups.items():
+        cells, programs = _cells(group)
+        extra = {name: _type(x.dtype) for name, x in zip(names, group[0])}
+        extra |= {"ALIGNED": aligned, "ACC": _accumulation(group[0]), "BLOCK": BLOCK,
+                  "STEPS": max(len(group) - 1, 0).bit_length()}  # fmt: skip
+        args = [table(cells), len(group), *settings]
+        launch(kernels[1], (programs,), args, constants | extra)
+    return None
+
+
+def _cells(rows: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
+    """The rows of a table one after the other, and the number of programs they need."""
+    cells, programs = [], 0
+    for row in rows:
+        n = row[0].size
+        cells += [programs, n, *(x.ptr for x in row)]
+        programs += cdiv(n, BLOCK)
+    return cells, programs
+
+
+def _alike(row: Sequence[Any]) -> bool:
+    """Whether the arrays lie in memory densely and in the same order."""
+    dense = _dense(row[0].shape, *{x.strides for x in row})
+    return dense and all(x.dtype.name in FLOATS for x in row)
+
+
+@lru_cache(PLANS)
+def _dense(shape: Shape, *strides: Shape) -> bool:
+    runs = merge(shape, strides)
+    return math.prod(shape) == 1 or (len(runs) == 1 and set(runs[0][1]) == {1})
+
+
+def _accumulation(row: Sequence[Any]) -> tl.dtype:
+    return tl.float64 if row[0].dtype.name == "float64" else tl.float32
+
+
+def _type(dtype: Any) -> tl.dtype:
+    return getattr(tl, dtype.name)
