@@ -106,6 +106,16 @@ def rows(inputs: int, vectors: int = 0, statistics: int = 0, **params: Any) -> C
     return cases
 
 
+def scans(**params: Any) -> Callable:
+    """Along rows, along columns, and along one long row, which is cut."""
+
+    def cases(e: Any) -> list[Case]:
+        sizes = [((4096, 4096), 1), ((4096, 4096), 0), ((64, 1001, 999), 1), ((1 << 24,), 0)]
+        return [((e(*shape),), {"dim": dim, **params}) for shape, dim in sizes]
+
+    return cases
+
+
 REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
@@ -113,6 +123,11 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "conv2d": convolutions("forward"),
     "conv2d_input": convolutions("input"),
     "conv2d_weight": convolutions("weight"),
+    "cumsum": scans(reverse=True),
+    "cumprod": scans(),
+    "logcumsumexp": scans(),
+    "cummax": scans(),
+    "cummin": scans(),
     "softmax": rows(1, dim=1),
     "log_softmax": rows(1, dim=1),
     "softmax_backward": rows(2, dim=1),

@@ -25,7 +25,7 @@ if memory.interpreted():
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
 
-from tritorch.kernels import conv, depthwise, matmul, pool
+from tritorch.kernels import _product, conv, depthwise, matmul, pool
 
 FLOATS = (float32, float16, bfloat16, float64)
 TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "bfloat16": 3e-2, "float64": 1e-12}
@@ -210,8 +210,9 @@ def test_products_are_the_same_from_run_to_run() -> None:
 
 @interpreter
 def test_offsets_past_int32(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (matmul, conv, depthwise, pool):
+    for module in (matmul, _product, conv, depthwise, pool):
         monkeypatch.setattr(module, "is_wide", lambda *arrays: True)
+    _product.plan.cache_clear()
     for shapes in (PRODUCTS[5], PRODUCTS[9], PRODUCTS[13]):
         product(shapes, float32)
     for case in (CONVOLUTIONS[2], CONVOLUTIONS[7]):
@@ -219,6 +220,7 @@ def test_offsets_past_int32(monkeypatch: pytest.MonkeyPatch) -> None:
     max_pool(POOLS[3], float32, plain)
     avg_pool(POOLS[3], float32, plain, True, None)
     adaptive_pool((2, 5, 7, 9), (3, 2), float32, plain)
+    _product.plan.cache_clear()
 
 
 @interpreter

@@ -260,19 +260,16 @@ def test_softmax(kind: str) -> None:
             out, dx = new(shape, dtype), new(shape, dtype)
             kernels = ran(getattr(softmax, f"{kind}forward"), out, put(x), dim=dim)
             assert kernels == (variant("softmax_forward", looped) if x.size else set())
-            y = forward(wide(x), axis=dim) if x.ndim else (x * 0 + (1 if not kind else 0))
+            if not x.size:
+                continue
+            rows, axis = np.atleast_1d(wide(x)), dim
+            y = forward(rows, axis=axis).reshape(shape)
             close(out, y, 2)
             y = y.astype(dtype.np)
             kernels = ran(getattr(softmax, f"{kind}backward"), dx, put(g), put(y), dim=dim)
-            assert kernels <= variant("softmax_backward", looped) | variant(
-                "softmax_backward", True
-            )
-            exact = (
-                backward(wide(g), wide(y), dim)
-                if x.ndim
-                else (wide(y) * 0 if not kind else wide(g) - np.exp(wide(y)) * wide(g))
-            )
-            close(dx, exact, 4)
+            assert kernels == variant("softmax_backward", looped)
+            exact = backward(np.atleast_1d(wide(g)), np.atleast_1d(wide(y)), axis)
+            close(dx, exact.reshape(shape), 4)
 
 
 @interpreter
@@ -285,7 +282,7 @@ def test_softmax_of_any_layout(layout: str) -> None:
         y = special.softmax(wide(x), axis=dim)
         close(out, y)
         dx = put(LAYOUTS[layout](np.zeros(shape, np.float32)))
-        ran(softmax.backward, dx, put(g), y, dim=dim)
+        ran(softmax.backward, dx, put(g), out, dim=dim)
         close(dx, SOFTMAX[""][1](wide(g), y, dim))
 
 
@@ -518,7 +515,7 @@ SCORES: list[tuple[tuple, int]] = [
     ((0, 4), 1),
     ((7, 13), 1),
     ((131, 3), 1),
-    ((3, 5003), 1),
+    ((3, 2100), 1),
     ((64, 16), 1),
     ((2, 5, 3), 1),
     ((3, 4, 5, 6), 1),

@@ -97,6 +97,11 @@ LAYERS: list[tuple[str, tuple, dict]] = [
     ("Embedding", (5, 3), {}),
     ("Embedding", (5, 3), {"padding_idx": -1, "max_norm": 2.0, "sparse": True}),
     ("EmbeddingBag", (5, 3), {"mode": "sum", "padding_idx": 1}),
+    ("LazyLinear", (3,), {}),
+    *((f"LazyConv{n}d", (4, 3), {"groups": 2}) for n in (1, 2, 3)),
+    *((f"LazyConvTranspose{n}d", (4, 3), {"bias": False}) for n in (1, 2, 3)),
+    *((f"LazyBatchNorm{n}d", (), {}) for n in (1, 2, 3)),
+    *((f"LazyInstanceNorm{n}d", (), {"affine": False}) for n in (1, 2, 3)),
     *(
         (f"{name}Loss", (), {})
         for name in (
@@ -133,6 +138,9 @@ def test_layer_is_built_as_in_pytorch(name: str, args: tuple, kwargs: dict) -> N
     ours, theirs = getattr(nn, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
     assert repr(ours) == repr(theirs)
     assert attributes(ours) == attributes(theirs)
+    if "Lazy" in name:
+        assert list(ours._parameters) == list(theirs._parameters)
+        return
     mine, other = ours.state_dict(), theirs.state_dict()
     assert [(k, tuple(v.shape), v.dtype.name) for k, v in mine.items()] == [
         (k, tuple(v.shape), str(v.dtype).removeprefix("torch.")) for k, v in other.items()
@@ -629,6 +637,38 @@ def test_uninitialized_parameter() -> None:
         p.shape  # noqa: B018
     p.materialize((2, 3))
     assert type(p) is nn.Parameter and p.shape == (2, 3)
+
+
+LAZY: dict[str, tuple[Any, tuple, str]] = {
+    "LazyLinear": (lambda: nn.LazyLinear(3), (2, 5), "Linear(in_features=5, out_features=3"),
+    "LazyConv2d": (lambda: nn.LazyConv2d(4, 3, groups=2), (1, 6, 5, 5), "Conv2d(6, 4"),
+    "unbatched": (lambda: nn.LazyConv2d(4, 3), (6, 5, 5), "Conv2d(6, 4"),
+    "LazyConvTranspose1d": (
+        lambda: nn.LazyConvTranspose1d(4, 3, bias=False),
+        (1, 6, 5),
+        "ConvTranspose1d(6, 4",
+    ),
+    "LazyBatchNorm1d": (lambda: nn.LazyBatchNorm1d(), (4, 7), "BatchNorm1d(7"),
+    "LazyInstanceNorm2d": (
+        lambda: nn.LazyInstanceNorm2d(affine=True),
+        (1, 7, 4, 4),
+        "InstanceNorm2d(7",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_layers(name: str) -> None:
+    make, shape, expected = LAZY[name]
+    lazy, loaded = nn.Sequential(make()), nn.Sequential(make())
+    assert lazy[0].has_uninitialized_params()
+    x = tritorch.randn(*shape)
+    out = lazy(x)
+    assert repr(lazy[0]).startswith(expected) and "Lazy" not in type(lazy[0]).__name__
+    assert not lazy[0]._forward_pre_hooks and not lazy[0]._load_state_dict_pre_hooks
+    loaded.load_state_dict(lazy.state_dict())
+    assert (loaded(x) == out).all() if "Norm" not in name else loaded(x).shape == out.shape
+    assert all(p.requires_grad and p.shape for p in lazy.parameters())
 
 
 # -- initial values -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pytest
 import tritorch
 from tritorch import nn, optim
 from tritorch.optim import lr_scheduler
+from tritorch.runtime import memory
 
 # (class, options): every branch of every update.
 SETTINGS: list[tuple[str, dict]] = [
@@ -38,7 +39,28 @@ SETTINGS: list[tuple[str, dict]] = [
     ),
     ("Adam", {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
-IDS = [f"{name}-{'-'.join(options)}" for name, options in SETTINGS]
+MORE: list[tuple[str, dict]] = [
+    *(
+        (name, {"lr": 0.01, **options})
+        for name in ("Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop", "ASGD")
+        for options in ({}, {"weight_decay": 0.1, "maximize": True})
+    ),
+    *(
+        (name, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True})
+        for name in ("NAdam", "RAdam")
+    ),
+    ("RAdam", {"lr": 0.01, "betas": (0.8, 0.5)}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.5, "initial_accumulator_value": 0.3, "eps": 0.1}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "alpha": 0.5}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.9, "centered": True, "eps": 1e-3}),
+    ("RMSprop", {"lr": 0.01, "momentum": 0.9}),
+    ("Rprop", {"lr": 0.01}),
+    ("Rprop", {"lr": 0.01, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.02), "maximize": True}),
+    ("ASGD", {"lr": 0.01, "t0": 1, "alpha": 0.5, "lambd": 0.1}),
+]
+ALL = SETTINGS + MORE
+NAMES = sorted({name for name, _ in ALL})
+IDS = [f"{name}-{'-'.join(options)}" for name, options in ALL]
 SHAPES = ((), (3,), (4, 6), (2, 0), (40000,), (150, 300))
 
 
@@ -93,7 +115,7 @@ def by_formula(name: str, options: dict, steps: int = 4) -> list[np.ndarray]:
 # -- updates --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=IDS)
+@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=IDS[: len(SETTINGS)])
 def test_steps_are_the_formula(name: str, options: dict) -> None:
     params, _ = run(tritorch, name, options)
     for p, expected in zip(params, by_formula(name, options)):
@@ -107,7 +129,7 @@ def close(a: Any, b: Any) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=IDS)
+@pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)
 def test_steps_and_state_are_those_of_pytorch(name: str, options: dict) -> None:
     torch = pytest.importorskip("torch")
     (ours, mine), (theirs, other) = run(tritorch, name, options), run(torch, name, options)
@@ -123,7 +145,7 @@ def test_steps_and_state_are_those_of_pytorch(name: str, options: dict) -> None:
     assert repr(mine) == repr(other)
 
 
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=IDS)
+@pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)
 def test_composed_update_is_the_direct_one(name: str, options: dict) -> None:
     """What runs where a gradient is recorded, and on devices without a kernel."""
     direct, _ = run(tritorch, name, options)
@@ -171,10 +193,10 @@ def test_layouts_and_dtypes(name: str) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", NAMES)
 def test_complex_parameters(name: str) -> None:
     torch = pytest.importorskip("torch")
-    options = {"lr": 0.1, "weight_decay": 0.1}
+    options = {"lr": 0.1} if name == "Rprop" else {"lr": 0.1, "weight_decay": 0.1}
     results = []
     for lib in (tritorch, torch):
         p = lib.nn.Parameter(lib.tensor([[1 + 2j, 3 - 1j], [2j, -1.0]]))
@@ -195,7 +217,7 @@ def test_sums_do_not_depend_on_threads() -> None:
     np.testing.assert_array_equal(*results)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "Rprop"])
 def test_differentiable(name: str) -> None:
     """The gradient of a loss after two steps with respect to the first parameters."""
     options = {"lr": 0.1, "differentiable": True}
@@ -220,6 +242,40 @@ def test_differentiable(name: str) -> None:
             moved[i] += sign * h
             values.append(after(moved.requires_grad_()).item())
         assert abs((values[0] - values[1]) / (2 * h) - got[i].item()) < 1e-4
+
+
+def device_step(name: str, options: dict) -> None:
+    """Steps by kernels against those on the CPU."""
+    results = []
+    for where in ("cpu", "cuda"):
+        start, gradients = arrays(2)
+        params = [nn.Parameter(tritorch.from_numpy(a).to(where)) for a in start[:4]]
+        optimizer = getattr(optim, name)(params, **options)
+        for step in gradients:
+            for p, g in zip(params, step):
+                p.grad = tritorch.from_numpy(np.array(g)).to(where)
+            optimizer.step()
+        assert all(p._version == 2 for p in params)
+        results.append(params)
+    for a, b in zip(*results):
+        close(a, b.cpu())
+
+
+KERNELS = [s for s in SETTINGS if len(s[1]) > 1]
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+@pytest.mark.parametrize(("name", "options"), [*KERNELS, MORE[0]])
+def test_steps_in_the_interpreter(name: str, options: dict) -> None:
+    device_step(name, options)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not memory.available() or memory.interpreted(), reason="needs a GPU")
+@pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)
+def test_steps_on_a_gpu(name: str, options: dict) -> None:
+    device_step(name, options)
 
 
 # -- the base class -------------------------------------------------------------------------------
@@ -289,7 +345,7 @@ def test_zero_grad() -> None:
     assert p.grad is None
 
 
-@pytest.mark.parametrize(("name", "options"), SETTINGS, ids=IDS)
+@pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)
 def test_reloaded_optimizers_go_on(name: str, options: dict) -> None:
     params, optimizer = run(tritorch, name, options)
     twins = [nn.Parameter(p.detach().clone()) for p in params]
@@ -404,10 +460,10 @@ def test_refusals_are_those_of_pytorch(name: str) -> None:
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", *lr_scheduler.__all__])
+@pytest.mark.parametrize("name", [*NAMES, *lr_scheduler.__all__])
 def test_signatures_are_those_of_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")
-    where = "optim" if name in ("SGD", "Adam", "AdamW") else "optim.lr_scheduler"
+    where = "optim" if name in NAMES else "optim.lr_scheduler"
     signatures = []
     for lib in (tritorch, torch):
         for part in where.split("."):

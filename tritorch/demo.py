@@ -5,6 +5,9 @@ to test on. The program saves the model and two plots, and says which operators 
 same code runs on the CPU and, with `--device cuda`, on a GPU.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
+# (tritorch's functions are attached to it when it is imported)
+
 from __future__ import annotations
 
 import argparse

@@ -173,7 +173,7 @@ class Op:
         out = tuple(outs) if len(self.outputs) > 1 else outs[0]
         launcher = self.launcher()
         if launcher is not None:
-            named = {k: v for k, v in params.items() if k in self._named}
+            named = {k: v for k, v in params.items() if k in self._named or "**" in self._named}
             with accelerator.operator(self.name):
                 if launcher(accelerator.launch, out, *arrays, **named) is not NotImplemented:
                     return
@@ -201,7 +201,8 @@ class Op:
             module = importlib.import_module(f".kernels.{family}", __package__)
             self.triton = getattr(module, function)
         if self.triton is not None and not self._named:
-            self._named = frozenset(inspect.signature(self.triton).parameters)
+            parameters = inspect.signature(self.triton).parameters.values()
+            self._named = frozenset("**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters)
         return self.triton
 
     # -- in place -----------------------------------------------------------------------------

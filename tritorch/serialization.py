@@ -145,7 +145,7 @@ class _Writer:
             (bytes, "bytes", lambda b: b.hex()),
             (DType, "dtype", lambda d: d.name),
             (Device, "device", str),
-            (Size, "size", list),
+            (Size, "size", lambda s: list(s)),
         ):
             if isinstance(x, kind):
                 return {name: plain(x)}
@@ -286,7 +286,7 @@ def _memory(group: list[tuple[dict, np.ndarray, str]], low: int, high: int) -> n
     return out
 
 
-def _bytes(a: np.ndarray) -> np.ndarray:
+def _bytes(a: np.ndarray) -> Any:
     return a.reshape(-1).view(np.uint8)
 
 
@@ -473,7 +473,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
 def _located(t: Tensor, saved: Device, where: Any) -> Tensor:
     """The tensor on the device that `map_location` says."""
     if callable(where) and not isinstance(where, Device):
-        moved = where(t, str(saved))
+        moved: Any = where(t, str(saved))
         return t if moved is None else moved
     if isinstance(where, Mapping):
         found = {str(k): v for k, v in where.items()}

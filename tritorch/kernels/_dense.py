@@ -71,11 +71,14 @@ def multiples(vec: int, *values: int) -> int:
 
 def is_wide(*arrays: Any) -> bool:
     """Whether an offset into one of the arrays passes int32."""
-    return any(
-        sum((n - 1) * abs(s) for n, s in zip(x.shape, x.strides)) >= 2**31 - 1
-        for x in arrays
-        if x is not None
-    )
+    for x in arrays:
+        if x is not None:
+            last = 0
+            for n, s in zip(x.shape, x.strides):
+                last += (n - 1) * abs(s)
+            if last >= 2**31 - 1:
+                return True
+    return False
 
 
 def accumulator(name: str) -> tl.dtype:

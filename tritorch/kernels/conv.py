@@ -10,6 +10,7 @@ with a second pass that adds in order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ import triton.language as tl
 
 from . import depthwise
 from ._dense import FLOATS, accumulator, cdiv, dot, is_wide, multiple, multiples, scratch, swizzle
-from .matmul import Tiles, add_splits, multiply, splits_of, tiles
+from ._product import Tiles, splits_of, tiles
+from .matmul import add_splits, multiply
 
 FLAT_CHANNELS = 16  # groups with fewer channels are summed over in a flat index
 
@@ -334,6 +336,7 @@ class Phase(NamedTuple):
     dilation: int
 
 
+@lru_cache(4096)
 def phases(size: int, taps: int, stride: int, padding: int, dilation: int) -> list[Phase]:
     """The phases of an axis of `size` positions, filtered by `taps` taps."""
     common = gcd(dilation, stride)
@@ -361,8 +364,10 @@ def conv2d_input(
     ]
     for a in axes[0]:
         for b in axes[1]:
-            to = dx[:, :, a.first :: stride[0], b.first :: stride[1]]
-            w = weight[:, :, a.tap :: a.step, b.tap :: b.step]
+            to, w = dx, weight
+            if stride != (1, 1):
+                to = dx[:, :, a.first :: stride[0], b.first :: stride[1]]
+                w = weight[:, :, a.tap :: a.step, b.tap :: b.step]
             pads, steps = (a.padding, b.padding), (a.dilation, b.dilation)
             if groups > 1 and w.shape[1] == 1:
                 depthwise.forward(launch, to, g, w, None, (1, 1), pads, steps, transposed=True)

@@ -264,7 +264,10 @@ def arg_kernel(
         o = spread(row, offset(o_n, r1, r2, r3, r_x0, r_x1, r_x2, r_x3, RD), OUTER)
         x = tl.load(p_x + o, mask=inside, other=0)
         if FIRST:
-            key = encode(upcast(x), FLIP, KEY)
+            x = upcast(x)
+            if x.dtype.is_floating():
+                x += 0.0  # -0.0 is no smaller than 0.0
+            key = encode(x, FLIP, KEY)
             index = of_cols(o_n.to(tl.int64), OUTER)
         else:
             key = x

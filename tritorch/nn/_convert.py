@@ -29,8 +29,8 @@ class ConvertMethods:
                 module._apply(fn)
         with no_grad():
             for p in self._parameters.values():
-                for t in () if p is None else (p, p._grad):
-                    made = t if t is None else fn(t)
+                for t in [] if p is None else [p] if p._grad is None else [p, p._grad]:
+                    made = fn(t)
                     if made is not t:
                         t.data = made
             for name, b in self._buffers.items():
@@ -52,7 +52,7 @@ class ConvertMethods:
         format = kwargs.get("memory_format")
 
         def convert(t: Tensor) -> Tensor:
-            wanted = [] if device is None else [device]
+            wanted: list[Any] = [] if device is None else [device]
             if dtype is not None and t.dtype.category > 1:
                 wanted.append(dtype)
             keep = {"memory_format": format} if format is not None and t.ndim in (4, 5) else {}

@@ -60,7 +60,8 @@ class _ConvNd(Module):
         if self.padding == "same":
             total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size)]
             return [side for t in reversed(total) for side in (t // 2, t - t // 2)]
-        return [p for p in reversed(self.padding) for _ in range(2)]
+        amounts: Any = self.padding
+        return [p for p in reversed(amounts) for _ in range(2)]
 
     def reset_parameters(self) -> None:
         """Draw the weight and the bias again."""

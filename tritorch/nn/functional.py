@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..ops.api import FUNCTIONAL
 
 globals().update(FUNCTIONAL)
-__all__ = sorted(FUNCTIONAL)
+__all__ = sorted(FUNCTIONAL)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Callable:

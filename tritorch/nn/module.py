@@ -125,16 +125,14 @@ class Module(HookMethods, StateMethods, ConvertMethods):
     def _set_registered(self, name: str, value: Any) -> None:
         """Assign a tensor or a module."""
         own = self.__dict__
-        kind = "parameters" if isinstance(value, Parameter) else "module"
         if isinstance(value, Parameter | Module):
+            parameter = isinstance(value, Parameter)
             if "_parameters" not in own:
+                kind = "parameters" if parameter else "module"
                 raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
-            if isinstance(value, Module) and name in own["_modules"]:
-                own["_modules"][name] = value
-                return
-            self._forget(name, keep="_parameters" if kind == "parameters" else "_modules")
-            if kind == "parameters":
-                self.register_parameter(name, value)
+            self._forget(name, keep="_parameters" if parameter else "_modules")
+            if parameter:
+                self.register_parameter(name, value)  # type: ignore[arg-type]
             else:
                 own["_modules"][name] = value
         elif name in own.get("_parameters", ()) or name in own.get("_modules", ()):

@@ -9,12 +9,6 @@ from . import functional as F
 from ._layer import ntuple
 from .module import Module
 
-__all__ = [
-    f"{kind}{n}d"
-    for kind in ("CircularPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "ZeroPad")
-    for n in (1, 2, 3)
-]
-
 
 class _Pad(Module):
     _dims: int

@@ -9,12 +9,6 @@ from ..tensor import Tensor
 from . import functional as F
 from ._layer import Layer, ntuple
 
-__all__ = [
-    f"{kind}{n}d"
-    for kind in ("AdaptiveAvgPool", "AdaptiveMaxPool", "AvgPool", "LPPool", "MaxPool", "MaxUnpool")
-    for n in (1, 2, 3)
-] + ["FractionalMaxPool2d", "FractionalMaxPool3d"]
-
 
 class _MaxPool(Layer):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")

@@ -17,10 +17,9 @@ from ..runtime.quiet import enter, leave
 from ..tensor import Tensor, wrap
 from . import activation_loops as loops, lines
 from .activation_loops import CUBIC, INV_SQRT_2PI, SQRT_2_OVER_PI
-from .api import FUNCTIONAL, PUBLIC, attach, unary, with_out
+from .api import FUNCTIONAL, PUBLIC, unary
 from .arithmetic import where
 from .elementwise import NO_PARAMS, Elementwise, into, unary_call
-from .unary import sigmoid as _sigmoid, tanh as _tanh
 
 REAL = ("bool", "complex")
 _DIRECT = {float32, float64}
@@ -424,109 +423,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _run(threshold_op, inplace, input, threshold, value)
 
 
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """`input` where it is positive, else `weight * input`; one weight, or one a channel.
+def in_place(f: Callable) -> Callable:
+    """`f_` of a function with a parameter `inplace`."""
 
-    Shapes: input `(N, C, ...)`, weight `(1,)` or `(C,)`. Source: He et al., 2015, section 2.
-    """
-    shape = input._data.shape
-    n = weight._data.size
-    if weight._data.ndim > 1:
-        raise RuntimeError(
-            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got ndim = {weight.ndim}"
-        )
-    if weight.dtype is not input.dtype:
-        raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}"
-        )
-    if n != 1:
-        if not shape:
-            raise RuntimeError("prelu: Not allow zero-dim input tensor.")
-        channels = shape[1] if len(shape) > 1 else 1
-        if channels != n:
-            raise RuntimeError(
-                f"prelu: Mismatch of parameter numbers and input channel size. Found parameter "
-                f"numbers = {n} and channel size = {channels}, shapes {tuple(shape)} and ({n},)"
-            )
-    weight = weight.reshape(
-        (1, n, *(1,) * (len(shape) - 2)) if len(shape) > 1 else (n,) * len(shape)
-    )  # type: ignore[attr-defined]
-    return where(input > 0, input, weight * input)
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """`input` where its size is greater than `lambd`, else 0."""
-    return where((input >= -lambd) & (input <= lambd), 0, input)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """`input` brought nearer to 0 by `lambd`, 0 where it is nearer already."""
-    if lambd < 0:
-        raise RuntimeError(
-            f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}."
-        )
-    near = (input >= -lambd) & (input <= lambd)
-    return where(near, 0, input - input.sign() * lambd)  # type: ignore[attr-defined]
-
-
-def tanhshrink(input: Tensor) -> Tensor:
-    """`input - tanh(input)`."""
-    return input - _tanh(input)
-
-
-def softsign(input: Tensor) -> Tensor:
-    """`input / (1 + |input|)`."""
-    return input / (input.abs() + 1)  # type: ignore[attr-defined]
-
-
-def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """`a * sigmoid(b)` of the two halves of `dim`. Source: Dauphin et al., 2016, section 2."""
-    from ..errors import wrap_dim
-
-    shape = input._data.shape
-    if not shape:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
-    d = wrap_dim("glu", dim, shape)
-    if shape[d] % 2:
-        raise RuntimeError(
-            f"glu: Halving dimension must be even, but dimension {d} is size {shape[d]} in shape "
-            f"{tuple(shape)}"
-        )
-    a, b = input.chunk(2, d)  # type: ignore[attr-defined]
-    return a * _sigmoid(b)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """`1 / (1 + exp(-input))`."""
-    return _sigmoid(input)
-
-
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
-    return _tanh(input)
-
-
-def rrelu(
-    input: Tensor,
-    lower: float = 1.0 / 8,
-    upper: float = 1.0 / 3,
-    training: bool = False,
-    inplace: bool = False,
-) -> Tensor:
-    """`leaky_relu` with a slope drawn from `[lower, upper)` for each element.
-
-    Outside of training the slope is their mean. Source: Xu et al., 2015.
-    """
-    if lower > upper:
-        raise RuntimeError(f"rrelu: lower bound {lower} should be less than upper bound {upper}")
-    if not training:
-        return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = input.detach().clone().uniform_(lower, upper)  # type: ignore[attr-defined]
-    out = where(input > 0, input, input * slope)
-    return input.copy_(out) if inplace else out  # type: ignore[attr-defined]
-
-
-def _in_place(f: Callable) -> Callable:
     def change(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return f(input, *args, inplace=True, **kwargs)
 
@@ -536,18 +435,11 @@ def _in_place(f: Callable) -> Callable:
 
 
 _relu_f.__name__ = "relu"
-_WITH_INPLACE = (_relu_f, elu, selu, celu, leaky_relu, hardtanh, threshold, rrelu)
+_WITH_INPLACE = (_relu_f, elu, selu, celu, leaky_relu, hardtanh, threshold)
 for _f in (*_WITH_INPLACE, gelu, silu, mish, relu6, softplus, logsigmoid, hardsigmoid, hardswish):
     FUNCTIONAL[_f.__name__] = _f
-for _f in (prelu, tanhshrink, softsign, sigmoid, tanh):
-    FUNCTIONAL[_f.__name__] = _f
-for _f in (hardshrink, softshrink, glu):
-    FUNCTIONAL[_f.__name__] = with_out(_f)
 for _f in _WITH_INPLACE:
-    FUNCTIONAL[f"{_f.__name__}_"] = _in_place(_f)
+    FUNCTIONAL[f"{_f.__name__}_"] = in_place(_f)
 PUBLIC["relu_"] = FUNCTIONAL["relu_"]
-for _f in (selu, celu, rrelu, threshold):
+for _f in (selu, celu, threshold):
     PUBLIC[_f.__name__], PUBLIC[f"{_f.__name__}_"] = _f, FUNCTIONAL[f"{_f.__name__}_"]
-for _f in (prelu, hardshrink):
-    PUBLIC[_f.__name__] = FUNCTIONAL[_f.__name__]
-    attach(_f.__name__, _f)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
-from ..op import primitive
+from ..op import check_writable, primitive
 from ..tensor import Tensor
 from . import rows
 from .api import attach, public, write_out
@@ -73,15 +73,18 @@ def select_op(x: Any, index: Any, *, dim: int) -> Any:
     return rows.take(x, index.reshape(-1), dim)
 
 
-@public(out=True)
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+@public()
+def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The slices of a dimension at the positions in a vector, as a copy."""
     d = _vector("index_select", input, dim, index)
     if not input._data.ndim and index._data.size != 1:
         raise RuntimeError(
             f"index_select(): Index to scalar can have only 1 value, got {index._data.size}"
         )
-    return select_op(input, index, dim=d)
+    if out is None:
+        return select_op(input, index, dim=d)
+    check_writable("index_select", out)
+    return write_out("index_select", out, select_op(input.detach(), index, dim=d))
 
 
 # -- writing -------------------------------------------------------------------------------------

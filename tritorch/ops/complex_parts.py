@@ -13,6 +13,7 @@ from .api import public, unary, write_out
 from .arithmetic import where
 from .copy import to
 from .elementwise import loop
+from .python import need_tensors
 
 
 def _complex_meta(real: Tensor, imag: Tensor) -> tuple:
@@ -33,6 +34,8 @@ def complex_op(real: Any, imag: Any) -> Any:
 
 
 def _check_parts(name: str, a: Tensor, b: Tensor) -> None:
+    first, second = ("real", "imag") if name == "complex" else ("abs", "angle")
+    need_tensors(name, **{first: a, second: b})
     floats = ("float16", "float32", "float64")
     if a.dtype.name not in floats or b.dtype.name not in floats:
         raise RuntimeError(

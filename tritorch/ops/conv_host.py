@@ -251,7 +251,8 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
         for images, rows, matrix in blocks.unfold(tasks[start:stop]):
             part = gradient[images, :, :, rows]
             if blocks.joined:
-                part = part.transpose(1, 2, 0, 3, 4).reshape(1, groups, o // groups, -1)
+                part = part.transpose(1, 2, 0, 3, 4)
+                part = part.reshape(1, groups, o // groups, matrix.shape[3])
             else:
                 part = part.reshape(*part.shape[:3], matrix.shape[3])
             a, b = (part, matrix) if wide else (matrix, part)

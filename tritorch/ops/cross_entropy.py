@@ -1,4 +1,4 @@
-"""Losses of classification: cross_entropy, fused, and nll_loss.
+"""cross_entropy, fused, and what it shares with nll_loss.
 
 Both are `-sum(q * log p)` along the class dimension with weights `q` of the classes: the weight of
 the target's class, smoothed over all classes where asked.
@@ -42,21 +42,21 @@ def reduction_of(
 # -- what both share ------------------------------------------------------------------------------
 
 
-def _picked(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+def picked(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """The element at `index` of each line of a canonical array."""
     if x.ndim == 2:
         return x[np.arange(x.shape[0]), index]
     return np.take_along_axis(x, index[:, None], 1)[:, 0]
 
 
-def _lines_of(target: np.ndarray, x: np.ndarray) -> np.ndarray:
+def lines_of(target: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Something one a line, in the shape of the lines of the canonical `x`."""
     if target.ndim == 1 and x.ndim == 2:
         return target
     return target.reshape(x.shape[:1] + x.shape[2:])
 
 
-def _checked(t: np.ndarray, classes: int, ignore_index: int) -> tuple[np.ndarray, Any]:
+def checked(t: np.ndarray, classes: int, ignore_index: int) -> tuple[np.ndarray, Any]:
     """Class indices, 0 where ignored, and a mask of the lines that count, or None for all."""
     if not t.size:
         return t, None
@@ -77,7 +77,7 @@ def _inside(t: np.ndarray, classes: int) -> bool:
     return bool(t.max() < classes)
 
 
-def _line_weights(t: np.ndarray, valid: Any, weight: Any, dtype: np.dtype) -> Any:
+def line_weights(t: np.ndarray, valid: Any, weight: Any, dtype: np.dtype) -> Any:
     """The weight of each line, 0 where ignored; None where all are 1."""
     if weight is None:
         return None if valid is None else valid.astype(dtype)
@@ -85,7 +85,7 @@ def _line_weights(t: np.ndarray, valid: Any, weight: Any, dtype: np.dtype) -> An
     return w if valid is None else np.where(valid, w, w.dtype.type(0))
 
 
-def _reduced(loss: np.ndarray, w: Any, shape: tuple, reduction: str) -> tuple[Any, Any]:
+def reduced(loss: np.ndarray, w: Any, shape: tuple, reduction: str) -> tuple[Any, Any]:
     """The result, and the sum of the lines' weights."""
     scalar = loss.dtype.type
     total = scalar(loss.size) if w is None else np.add.reduce(w, axis=None)
@@ -95,7 +95,7 @@ def _reduced(loss: np.ndarray, w: Any, shape: tuple, reduction: str) -> tuple[An
     return (np.divide(out, total) if reduction == "mean" else out), total
 
 
-def _distribution(
+def distribution(
     x: Tensor, target: Tensor, weight: Tensor | None, dim: int, ignore_index: int, smoothing: float
 ) -> tuple[Any, Any, Any]:
     """As tensors: the weights `q` of all classes, the lines' weights, and which lines count."""
@@ -110,19 +110,19 @@ def _distribution(
     return q, where(valid, hot.sum(d), 0), valid
 
 
-def _coefficient(grad: Tensor, total: Tensor, valid: Tensor, dim: int, reduction: str) -> Any:
+def coefficient(grad: Tensor, total: Tensor, valid: Tensor, dim: int, reduction: str) -> Any:
     """The factor of each line in the gradient."""
     a = grad / total if reduction == "mean" else grad
     return where(valid, a, 0).unsqueeze(dim)
 
 
-def _line_factors(grad: Any, total: Any, t: np.ndarray, valid: Any, reduction: str) -> Any:
+def line_factors(grad: Any, total: Any, t: np.ndarray, valid: Any, reduction: str) -> Any:
     a = grad / total if reduction == "mean" else grad
     a = np.broadcast_to(a, t.shape) if reduction != "none" else a.reshape(t.shape)
     return a if valid is None else np.where(valid, a, a.dtype.type(0))
 
 
-def _subtract_at(out: np.ndarray, t: np.ndarray, values: np.ndarray) -> None:
+def subtract_at(out: np.ndarray, t: np.ndarray, values: np.ndarray) -> None:
     """Subtract one value from each line of a canonical array, at its index."""
     if out.ndim == 2:
         out[np.arange(out.shape[0]), t] -= values
@@ -160,15 +160,15 @@ def _entropy(
     if not (x.ndim == 2 and x.flags.c_contiguous):
         x = lines.canonical(x, dim)
     n = x.shape[1]
-    t, valid = _checked(_lines_of(target, x), n, ignore_index)
+    t, valid = checked(lines_of(target, x), n, ignore_index)
     lse = np.empty((x.shape[0], 1, *x.shape[2:]), x.dtype)
     if 0 < x.size <= lines.SMALL:
         _lse_block(x, lse)
     elif x.size:
         lines.blocks(_lse_block, x, lse)
     lse = lse.reshape(t.shape)
-    loss = lse - _picked(x, t)
-    w = _line_weights(t, valid, weight, x.dtype)
+    loss = lse - picked(x, t)
+    w = line_weights(t, valid, weight, x.dtype)
     if w is not None:
         loss *= w
     if smoothing:
@@ -176,7 +176,7 @@ def _entropy(
         if valid is not None:
             spread = np.where(valid, spread, spread.dtype.type(0))
         loss = loss * (1 - smoothing) + spread * (smoothing / n)
-    out, total = _reduced(loss, w, target.shape, reduction)
+    out, total = reduced(loss, w, target.shape, reduction)
     return out, lse.reshape(target.shape), total
 
 
@@ -203,8 +203,8 @@ def _entropy_backward(
     out = lines.like(x)
     x, result = lines.canonical(x, dim), lines.canonical(out, dim)
     n = x.shape[1]
-    t, valid = _checked(_lines_of(target, x), n, ignore_index)
-    a = _line_factors(grad, total, t, valid, reduction).astype(x.dtype, copy=False)
+    t, valid = checked(lines_of(target, x), n, ignore_index)
+    a = line_factors(grad, total, t, valid, reduction).astype(x.dtype, copy=False)
     hot = a if weight is None else a * weight[t]
     u = hot
     if smoothing:
@@ -227,11 +227,11 @@ def _entropy_backward(
         more = () if even is None else (even[0],)
         run = block if x.size <= lines.SMALL else lambda *arrays: lines.blocks(block, *arrays)
         run(x, lse.reshape(line), u.reshape(line), result, *more)
-        _subtract_at(result, t, hot)
+        subtract_at(result, t, hot)
     return out
 
 
-def _entropy_samples(s: Any) -> list:
+def entropy_samples(s: Any) -> list:
     plain = {"ignore_index": -100, "smoothing": 0.0, "reduction": "mean"}
     weight = s.reals((5,), 0.5, 1.5)
     return [
@@ -277,8 +277,8 @@ def cross_entropy_backward(
     reduction: str,
 ) -> Any:
     """`a (exp(x - lse) sum(q) - q)` with a factor `a` a line."""
-    q, _, valid = _distribution(x, target, weight, dim, ignore_index, smoothing)
-    a = _coefficient(grad, total, valid, dim, reduction)
+    q, _, valid = distribution(x, target, weight, dim, ignore_index, smoothing)
+    a = coefficient(grad, total, valid, dim, reduction)
     return a * ((x - lse.unsqueeze(dim)).exp() * q.sum(dim, keepdim=True) - q)
 
 
@@ -313,7 +313,7 @@ def _entropy_vjp(
     cpu=_entropy,
     triton="loss.cross_entropy_forward",
     vjp=joint(_entropy_vjp),
-    samples=_entropy_samples,
+    samples=entropy_samples,
 )
 def cross_entropy_op(
     x: Any,
@@ -326,7 +326,7 @@ def cross_entropy_op(
     reduction: str,
 ) -> Any:
     """The loss, the logsumexp of each line, and the sum of the lines' weights."""
-    q, w, valid = _distribution(x, target, weight, dim, ignore_index, smoothing)
+    q, w, valid = distribution(x, target, weight, dim, ignore_index, smoothing)
     terms = where(q == 0, 0, -q * log_softmax_op(x, dim=dim)).sum(dim)
     loss, total = where(valid, terms, 0), w.sum()
     if reduction != "none":
@@ -334,135 +334,10 @@ def cross_entropy_op(
     return loss, x.logsumexp(dim), total
 
 
-# -- negative log likelihood ----------------------------------------------------------------------
-
-
-def _nll_meta(x: Tensor, target: Tensor, weight: Any, *, reduction: str, **params: Any) -> list:
-    shape = tuple(target._data.shape) if reduction == "none" else ()
-    return [(shape, x.dtype), ((), dtypes.accumulation(x.dtype))]
-
-
-def _nll(
-    x: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None,
-    *,
-    dim: int,
-    ignore_index: int,
-    reduction: str,
-) -> tuple:
-    x = lines.canonical(x, dim)
-    t, valid = _checked(_lines_of(target, x), x.shape[1], ignore_index)
-    loss = -_picked(x, t)
-    w = _line_weights(t, valid, weight, x.dtype)
-    if w is not None:
-        loss = loss * w if valid is None else np.where(valid, loss * w, x.dtype.type(0))
-    return _reduced(loss, w, target.shape, reduction)
-
-
-def _nll_backward(
-    grad: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray | None,
-    total: np.ndarray,
-    *,
-    shape: tuple[int, ...],
-    dim: int,
-    ignore_index: int,
-    reduction: str,
-) -> np.ndarray:
-    out = np.zeros(shape, grad.dtype)
-    result = lines.canonical(out, dim)
-    t, valid = _checked(_lines_of(target, result), result.shape[1], ignore_index)
-    a = _line_factors(grad, total, t, valid, reduction)
-    if t.size:
-        _subtract_at(result, t, a if weight is None else a * weight[t])
-    return out
-
-
-def _nll_samples(s: Any) -> list:
-    return [
-        s(sample.inputs[0], *sample.inputs[1:], **params)
-        for sample in _entropy_samples(s)
-        for params in [{k: v for k, v in sample.params.items() if k != "smoothing"}]
-    ]
-
-
-def _nll_backward_samples(s: Any) -> list:
-    weight, t = s.reals((5,), 0.5, 1.5), s.ints(5, (3,))
-    more = {"shape": (3, 5), "dim": 1, "ignore_index": -100}
-    return [
-        s(s.reals(()), t, weight, np.asarray(weight[t].sum()), reduction="mean", **more),
-        s(s.reals((3,)), t, None, np.asarray(3.0), reduction="none", **more),
-    ]
-
-
-@fused(
-    meta=lambda grad, *rest, shape, **params: (shape, grad.dtype),
-    cpu=_nll_backward,
-    triton="loss.nll_loss_backward",
-    samples=_nll_backward_samples,
-)
-def nll_loss_backward(
-    grad: Any,
-    target: Any,
-    weight: Any,
-    total: Any,
-    *,
-    shape: tuple[int, ...],
-    dim: int,
-    ignore_index: int,
-    reduction: str,
-) -> Any:
-    """`-a q` with a factor `a` a line."""
-    q, _, valid = _distribution(grad.new_empty(shape), target, weight, dim, ignore_index, 0.0)
-    return -_coefficient(grad, total, valid, dim, reduction) * q
-
-
-def _nll_vjp(
-    g: Any,
-    g_total: Any,
-    x: Any,
-    x_shape: tuple,
-    target: Any,
-    weight: Any,
-    total: Any,
-    dim: int,
-    ignore_index: int,
-    reduction: str,
-    needs: Any,
-) -> Any:
-    if g is None or g_total is not None or needs[2]:
-        rule = through_ref(nll_loss_op)
-        return rule(g, g_total, x, target, weight, dim, ignore_index, reduction, needs)
-    more = {"dim": dim, "ignore_index": ignore_index, "reduction": reduction}
-    return nll_loss_backward(g, target, weight, total, shape=tuple(x_shape), **more), None, None
-
-
-@fused(
-    name="nll_loss",
-    outputs=("out", "total"),
-    meta=_nll_meta,
-    cpu=_nll,
-    triton="loss.nll_loss_forward",
-    vjp=joint(_nll_vjp),
-    samples=_nll_samples,
-)
-def nll_loss_op(
-    x: Any, target: Any, weight: Any, *, dim: int, ignore_index: int, reduction: str
-) -> Any:
-    """The loss and the sum of the lines' weights."""
-    q, w, valid = _distribution(x, target, weight, dim, ignore_index, 0.0)
-    loss, total = where(valid, where(q == 0, 0, -q * x).sum(dim), 0), w.sum()
-    if reduction != "none":
-        loss = loss.sum() / total if reduction == "mean" else loss.sum()
-    return loss, total
-
-
 # -- public ---------------------------------------------------------------------------------------
 
 
-def _class_dim(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> int:
+def class_dim(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> int:
     """The class dimension, after checks of class indices against the input."""
     shape, have = x._data.shape, target._data.shape
     if not shape:
@@ -498,27 +373,6 @@ def _need_float(name: str, x: Tensor) -> None:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype.name} tensors')
 
 
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """`-weight[t] * input[t]` for each target class `t`, reduced.
-
-    Shapes: input `(C,)` or `(N, C, ...)` of log-probabilities, target `()` or `(N, ...)` of class
-    indices; the mean divides by the sum of the targets' weights.
-    """
-    reduction = reduction_of("nll_loss", reduction, size_average, reduce)
-    dim = _class_dim("nll_loss", input, target, weight)
-    return nll_loss_op(
-        input, target, weight, dim=dim, ignore_index=ignore_index, reduction=reduction
-    )[0]
-
-
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -548,7 +402,7 @@ def cross_entropy(
         )
     if input._data.shape == target._data.shape and input._data.ndim:
         return _with_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
-    dim = _class_dim("cross_entropy", input, target, weight)
+    dim = class_dim("cross_entropy", input, target, weight)
     return cross_entropy_op(
         input,
         target,
@@ -589,4 +443,4 @@ def _with_probabilities(
     return loss.sum() / (math.prod(shape) / n) if reduction == "mean" else loss.sum()
 
 
-FUNCTIONAL.update(cross_entropy=cross_entropy, nll_loss=nll_loss)
+FUNCTIONAL["cross_entropy"] = cross_entropy

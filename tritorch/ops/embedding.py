@@ -159,6 +159,13 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
         index_put_op.inplace(table, picked * factor, used, dims=(0,), accumulate=False)
 
 
+def embedding_renorm_(input: Tensor, indices: Tensor, max_norm: float, norm_type: float) -> Tensor:
+    """Scale the rows of a table that are used down to a norm of at most `max_norm`."""
+    renormalise(input, indices, max_norm, norm_type)
+    return input
+
+
+PUBLIC["embedding_renorm_"] = embedding_renorm_
 FUNCTIONAL["embedding"] = embedding
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors, return_types
+from ..autograd.mode import no_grad
 from ..dtypes import DType
 from ..op import joint, primitive
 from ..runtime import parallel
 from ..tensor import Tensor
 from . import lines, reduce_host
-from .api import public
+from .api import public, write_out
 from .arithmetic import maximum, minimum, where
 from .reduce import (
     Dims,
@@ -91,16 +92,26 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     return amin_op(input, dims=all_dims("amin", input, dim), keepdim=keepdim)
 
 
-@public(out=True)
+@public()
 @numpy_names
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def aminmax(
+    input: Tensor, *, dim: int | None = None, keepdim: bool = False, out: Any = None
+) -> Any:
     """The smallest and the largest elements, named `min` and `max`."""
     _ordered("aminmax", input)
     _some("aminmax", input, dim)
-    dims = all_dims("aminmax", input, dim)
-    return return_types.aminmax(
-        amin_op(input, dims=dims, keepdim=keepdim), amax_op(input, dims=dims, keepdim=keepdim)
-    )
+    params = {"dims": all_dims("aminmax", input, dim), "keepdim": keepdim}
+    if out is None:
+        return return_types.aminmax(amin_op(input, **params), amax_op(input, **params))
+    for o in out:
+        if o.dtype is not input.dtype:
+            raise RuntimeError(
+                f"aminmax: Expected out tensor to have dtype {input.dtype}, but got {o.dtype} instead"
+            )
+    with no_grad():
+        found = amin_op(input, **params), amax_op(input, **params)
+    written = (write_out("aminmax", o, r) for o, r in zip(out, found, strict=True))
+    return return_types.aminmax(*written)
 
 
 # -- places ---------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from .batch_norm import (
 from .join import cat
 from .moments import var_mean
 from .norm import Partial, affine_specs, centred
-from .reduce import norm as vector_norm
+from .vector_norm import norm as vector_norm
 
 # -- group norm -----------------------------------------------------------------------------------
 

@@ -422,6 +422,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
             value = value.item()
         if not isinstance(value, bool | int | float | complex):
             raise TypeError(f"can't assign a {type(value).__name__} to a {type_name(self)}")
+    if key is False:
+        return  # as in PyTorch: not even a new version
     view, indices, dims = parse(self, key) if _advanced(key) else (getitem(self, key), [], ())
     if not dims:
         if isinstance(value, Tensor):

@@ -17,7 +17,16 @@ from ..runtime import host, parallel
 
 BLOCK = 1 << 16
 SMALL = 1 << 13  # elements up to which the calls of NumPy cost more than what they do
-_local = threading.local()
+
+
+class _Buffers(threading.local):
+    """Scratch memory by slot and dtype, for each thread."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, np.dtype], np.ndarray] = {}
+
+
+_buffers = _Buffers()
 
 
 def scratch(like: Any, slot: int = 0) -> np.ndarray:
@@ -26,7 +35,7 @@ def scratch(like: Any, slot: int = 0) -> np.ndarray:
     if not 2048 <= like.size <= 4 * BLOCK:
         return np.empty(like.shape, like.dtype)
     key = slot, like.dtype
-    buffers = _local.__dict__
+    buffers = _buffers.found
     found = buffers.get(key)
     if found is None or found.size < like.size:
         found = buffers[key] = np.empty(max(like.size, BLOCK), like.dtype)

@@ -15,7 +15,7 @@ from .arithmetic import minimum, where
 from .copy import to
 from .cross_entropy import reduction_of
 from .loss import by_number, functional, raised, reduced
-from .reduce import norm
+from .vector_norm import norm
 
 # -- distances ------------------------------------------------------------------------------------
 

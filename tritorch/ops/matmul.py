@@ -59,7 +59,7 @@ def same_dtype(name: str, a: Tensor, b: Tensor) -> DType:
             f"{_dtype_name(a.dtype)} != {_dtype_name(b.dtype)}"
         )
     if a.dtype.category == 0:
-        raise RuntimeError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
+        raise NotImplementedError(f"{name}: \"addmm_impl_cpu_\" not implemented for 'Bool'")
     return a.dtype
 
 
@@ -98,10 +98,15 @@ def adjoint(x: Tensor) -> Tensor:
     return conj(_swap(x))
 
 
+def _rows(x: Tensor) -> Tensor:
+    """(..., N) as a matrix (rows, N)."""
+    shape = x._data.shape
+    return x if len(shape) == 2 else x.reshape(math.prod(shape[:-1]), shape[-1])  # type: ignore[attr-defined]
+
+
 def _right_vjp(g: Tensor, a: Tensor, b_shape: tuple) -> Tensor:
     if len(b_shape) == 2 and g._data.ndim > 2:
-        a = a.reshape(-1, a._data.shape[-1])  # type: ignore[attr-defined]
-        g = g.reshape(-1, b_shape[-1])  # type: ignore[attr-defined]
+        a, g = _rows(a), _rows(g)
     return matmul_op(adjoint(a), g)
 
 
@@ -145,17 +150,13 @@ def _linear_meta(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple:
 def _linear_vjp(g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Sequence:
     if not state.grad and not state.transforms and g._data.__class__ is np.ndarray:
         return _linear_backward(g, x, weight, needs)
-    columns = weight._data.shape[1]
-    rows = g.reshape(-1, weight._data.shape[0])  # type: ignore[attr-defined]
-    return (
-        matmul_op(g, conj(weight))
-        if needs[0] and g._data.ndim > 1
-        else matmul(g, conj(weight))
-        if needs[0]
-        else None,
-        matmul_op(_swap(rows), conj(x.reshape(-1, columns))) if needs[1] else None,  # type: ignore[attr-defined]
-        rows.sum(0) if needs[2] else None,  # type: ignore[attr-defined]
-    )
+    rows = _rows(g)
+    gx = gw = None
+    if needs[0]:
+        gx = matmul_op(rows, conj(weight)).reshape(tuple(x._data.shape))
+    if needs[1]:
+        gw = matmul_op(_swap(rows), conj(_rows(x)))
+    return gx, gw, rows.sum(0) if needs[2] else None  # type: ignore[attr-defined]
 
 
 def _linear_backward(g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Sequence:
@@ -240,7 +241,7 @@ def _addmm_meta(c: Tensor, a: Tensor, b: Tensor, *, beta: Number, alpha: Number)
     samples=lambda s: [
         s((2, 2), (2, 3), (3, 2), beta=1, alpha=1),
         s((2,), (2, 3), (3, 2), beta=0.5, alpha=-2.0),
-        s((2, 1), (2, 1, 3), (2, 3, 2), beta=2, alpha=1),
+        s((1, 2), (2, 1, 3), (2, 3, 2), beta=2, alpha=1),
         s((2, 2), (2, 3), (3, 2), beta=0, alpha=3),
         s((1,), (40, 33), (33, 50), beta=1.5, alpha=0.5),
     ],

@@ -35,7 +35,7 @@ def _max_vjp(
     dilation: Pair,
 ) -> tuple:
     how = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
-    return (max_pool2d_backward(g, indices, size=tuple(x_shape[2:]), **how),)
+    return (max_pool2d_backward(g, indices.detach(), size=tuple(x_shape[2:]), **how),)
 
 
 def _max_samples(s: Any) -> list:
@@ -74,8 +74,9 @@ def _picked(
     dilation: Pair,
 ) -> Tensor:  # fmt: skip
     shape = indices._data.shape
-    flat = g.reshape(*shape[:2], -1)  # type: ignore[attr-defined]
-    return flat.gather(2, indices.reshape(*shape[:2], -1)).reshape(shape)  # type: ignore[attr-defined]
+    flat = g.reshape(*shape[:2], g._data.shape[2] * g._data.shape[3])  # type: ignore[attr-defined]
+    at = indices.reshape(*shape[:2], shape[2] * shape[3])  # type: ignore[attr-defined]
+    return flat.gather(2, at).reshape(shape)  # type: ignore[attr-defined]
 
 
 def _scatter_samples(s: Any) -> list:

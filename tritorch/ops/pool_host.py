@@ -93,7 +93,7 @@ def axes_of(
 
 def planes(x: np.ndarray) -> np.ndarray:
     """(N, C, H, W) as (N * C, H, W)."""
-    return x.reshape(-1, *x.shape[2:])
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
 
 def by_planes(body: Callable[[slice], None], count: int, pixels: int) -> None:
@@ -182,7 +182,7 @@ def scatter(g: np.ndarray, indices: np.ndarray, size: Pair, disjoint: bool) -> n
     pixels, flat = size[0] * size[1], out.reshape(-1)
     count = g.shape[0] * g.shape[1]
     base = np.arange(count)[:, None] * pixels
-    at = indices.reshape(count, -1) + base if count else indices.reshape(-1)
+    at = indices.reshape(count, g.shape[2] * g.shape[3]) + base
     if disjoint:
         flat[at.reshape(-1)] = g.reshape(-1)
     elif g.size:

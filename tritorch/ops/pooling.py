@@ -139,7 +139,7 @@ def _max_images(x: Tensor, how: dict, indices: bool) -> Maxima:
 
 
 def _max_volumes(w: Windows, indices: bool) -> Maxima:
-    n, c, _, height, width = w.input._data.shape
+    n, c, d, height, width = w.input._data.shape
     values, inner = _max_images(frames(w.input), w.part(slice(1, 3)), indices)
     p, q = w.size[1:]
     deep = w.part(slice(0, 1))
@@ -148,8 +148,8 @@ def _max_volumes(w: Windows, indices: bool) -> Maxima:
     shape = (n, c, *w.size)
     if inner is None or outer is None:
         return values.reshape(shape), None  # type: ignore[attr-defined]
-    flat = outer.reshape(n * c, -1)  # type: ignore[attr-defined]
-    place = inner.reshape(n * c, -1).gather(1, flat)  # type: ignore[attr-defined]
+    flat = outer.reshape(n * c, math.prod(w.size))  # type: ignore[attr-defined]
+    place = inner.reshape(n * c, d * p * q).gather(1, flat)  # type: ignore[attr-defined]
     frame = flat.div(p * q, rounding_mode="floor")
     found = frame * (height * width) + place
     return values.reshape(shape), found.reshape(shape)  # type: ignore[attr-defined]

@@ -36,6 +36,8 @@ def _adaptive_size(name: str, n: int, x: Tensor, output_size: Any) -> tuple[int,
 
 def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
     shape = x._data.shape
+    if n > 1 and len(shape) <= n:
+        raise ValueError(f"{name}: Input dimension should be at least {n + 1}, got {list(shape)}")
     if len(shape) not in (n + 1, n + 2):
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(shape)}")
     if 0 in shape[-n:]:
@@ -116,12 +118,12 @@ def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_ind
 
 
 def _adaptive_max_volumes(x: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    n, c, _, height, width = x._data.shape
+    n, c, d, height, width = x._data.shape
     values, inner = _adaptive_max_images(frames(x), size[1:])
     area = size[1] * size[2]
     values, outer = _adaptive_max_images(across(values), (size[0], area))
-    flat = outer.reshape(n * c, -1)  # type: ignore[attr-defined]
-    place = inner.reshape(n * c, -1).gather(1, flat)  # type: ignore[attr-defined]
+    flat = outer.reshape(n * c, size[0] * area)  # type: ignore[attr-defined]
+    place = inner.reshape(n * c, d * area).gather(1, flat)  # type: ignore[attr-defined]
     found = flat.div(max(area, 1), rounding_mode="floor") * (height * width) + place
     shape = (n, c, *size)
     return values.reshape(shape), found.reshape(shape)  # type: ignore[attr-defined]
@@ -172,7 +174,8 @@ def _unpool(
         name, shape, kernel, step, tuple_of(name, "padding", padding, n), output_size
     )
     lead = math.prod(shape[:-n])
-    where, pixels = indices.reshape(lead, -1), math.prod(size)  # type: ignore[attr-defined]
+    places, pixels = math.prod(shape[-n:]), math.prod(size)
+    where = indices.reshape(lead, places)  # type: ignore[attr-defined]
     if (
         where._data.size
         and where.is_cpu
@@ -183,7 +186,7 @@ def _unpool(
             f"shape {size}"
         )
     zeros = input.new_zeros((lead, pixels))  # type: ignore[attr-defined]
-    out = zeros.scatter(1, where, input.reshape(lead, -1))  # type: ignore[attr-defined]
+    out = zeros.scatter(1, where, input.reshape(lead, places))  # type: ignore[attr-defined]
     return out.reshape(*shape[:-n], *size)
 
 

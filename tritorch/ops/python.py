@@ -193,8 +193,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 @public()
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements; NaN equals nothing."""
-    if not isinstance(other, Tensor):
-        raise TypeError(f"equal(): argument 'other' must be Tensor, not {type(other).__name__}")
+    need_tensors("equal", input=input, other=other)
     if input.device != other.device:
         raise RuntimeError(
             f"equal: Expected all tensors to be on the same device, but found at least two "
@@ -207,9 +206,18 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return bool((input.detach() == other.detach()).all())
 
 
+def need_tensors(name: str, **given: Any) -> None:
+    """TypeError where an argument is no tensor."""
+    for position, (what, x) in enumerate(given.items(), 1):
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"{name}(): argument '{what}' (position {position}) must be Tensor, not "
+                f"{type(x).__name__}"
+            )
+
+
 def _tolerances(name: str, a: Tensor, b: Tensor, rtol: float, atol: float) -> None:
-    if not isinstance(b, Tensor):
-        raise TypeError(f"{name}(): argument 'other' must be Tensor, not {type(b).__name__}")
+    need_tensors(name, input=a, other=b)
     if a.dtype is not b.dtype:
         raise RuntimeError(f"{name}: {a.dtype} did not match {b.dtype}")
     for what, value in (("rtol", rtol), ("atol", atol)):
@@ -260,6 +268,8 @@ for _f in (_bool, _int, _float, _complex, _index, _len, _iter, _reversed, _conta
     attach(f"_{_f.__name__}__", _f)
 for _f in (size, dim, element_size, data_ptr, get_device, is_set_to):
     attach(_f.__name__, _f)
+attach("__nonzero__", _bool)
+attach("__long__", _int)
 attach("ndimension", dim)
 attach("nelement", numel)
 for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_xla", "is_mps"):

@@ -459,6 +459,8 @@ def multinomial(
             )
     lines = p._data.size // max(n, 1)
     stream = take(lines * max(n, num_samples), 64, generator, p.device)
+    if out is not None and out.dtype is not dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype}")
     made = multinomial_op(p, num_samples=num_samples, replacement=bool(replacement), **stream)
     return made if out is None else write_out("multinomial", out, made)
 

@@ -14,9 +14,10 @@ from ..autograd.mode import state
 from ..dtypes import DType
 from ..op import primitive
 from ..runtime import parallel
+from ..runtime.quiet import enter, leave
 from ..tensor import Tensor, wrap
 from . import lines, reduce_host
-from .api import PUBLIC, attach, public, write_out
+from .api import public
 from .arithmetic import where
 from .copy import to
 from .join import cat
@@ -91,9 +92,9 @@ def beside(t: Any, shape: Sequence[int], dims: tuple[int, ...], keepdim: bool) -
     return t if keepdim or not len(shape) else t.reshape(reduced_shape(shape, dims, True))
 
 
-def samples(s: Any, make: Callable | None = None, **params: Any) -> list:
+def samples(s: Any, maker: Callable | None = None, **params: Any) -> list:
     """Every reduction's: one dimension, several, all, kept or not, a single element."""
-    make = make or s.reals
+    make: Callable = s.reals if maker is None else maker
     return [
         s(make((3, 4)), dims=(0,), keepdim=False, **params),
         s(make((3, 4)), dims=(1,), keepdim=True, **params),
@@ -117,14 +118,14 @@ def _count(shape: Sequence[int], dims: tuple[int, ...]) -> int:
     return math.prod([shape[d] for d in dims])
 
 
-def _cast(x: Tensor, dtype: DType | None) -> Tensor:
+def cast(x: Tensor, dtype: DType | None) -> Tensor:
     return x if dtype is None else to(x, dtype)
 
 
 # -- sum and mean ---------------------------------------------------------------------------------
 
 
-def _sums(x: np.ndarray, dims: tuple[int, ...], keepdim: bool) -> np.ndarray:
+def sums(x: np.ndarray, dims: tuple[int, ...], keepdim: bool) -> np.ndarray:
     if x.size <= parallel.BIG or x.dtype.kind != "f":
         dtype = np.int64 if x.dtype.kind in "bui" else None
         return np.add.reduce(x, axis=dims, keepdims=keepdim, dtype=dtype)
@@ -139,7 +140,7 @@ def _sums(x: np.ndarray, dims: tuple[int, ...], keepdim: bool) -> np.ndarray:
     vjp=lambda g, x_shape, dims, keepdim: unreduced(g, x_shape, dims, keepdim),
 )
 def sum_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
-    return _sums(x, dims, keepdim)
+    return sums(x, dims, keepdim)
 
 
 @primitive(
@@ -152,7 +153,7 @@ def sum_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     ),
 )
 def mean_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
-    return np.true_divide(_sums(x, dims, keepdim), x.dtype.type(_count(x.shape, dims)))
+    return np.true_divide(sums(x, dims, keepdim), x.dtype.type(_count(x.shape, dims)))
 
 
 _SHORT = {dtypes.float32, dtypes.float64}
@@ -165,8 +166,11 @@ def _short(op: Any, x: Any) -> Tensor | None:
         return None
     if state.transforms or x.__class__ is not Tensor:
         return None
+    token = enter()
     total = np.add.reduce(d, axis=None)
-    out = wrap(np.asarray(total if op is sum_op else total / x.dtype.np.type(d.size)), x.dtype)
+    data = np.asarray(total if op is sum_op else total / x.dtype.np.type(d.size))
+    leave(token)
+    out = wrap(data, x.dtype)
     if state.grad and (x._edge is not None or x._view is not None):
         op.record((x,), {"dims": tuple(range(d.ndim)), "keepdim": False}, out)
     return out
@@ -200,7 +204,7 @@ def mean(
         out = _short(mean_op, input)
         if out is not None and input._data.size:
             return out
-    x = _cast(input, dtype)
+    x = cast(input, dtype)
     dims = all_dims("mean", x, dim)
     if x.dtype.category < 2:
         raise RuntimeError(
@@ -297,7 +301,7 @@ def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The product of all elements, or of those along `dim`."""
-    x = _cast(input, dtype)
+    x = cast(input, dtype)
     out = prod_op(x, dims=all_dims("prod", x, dim), keepdim=keepdim)
     return out if dtype is None or out.dtype is dtype else to(out, dtype)
 
@@ -369,9 +373,8 @@ def _logsumexp_lines(x: np.ndarray, dims: tuple[int, ...], keepdim: bool) -> np.
 
 
 def _logsumexp_vjp(g: Any, x: Any, out: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
-    shape = x._data.shape
-    out = beside(out, shape, dims, keepdim)
-    return beside(g, shape, dims, keepdim) * (x - where(out.isinf(), 0, out)).exp()
+    g, out = (beside(t, x._data.shape, dims, keepdim) for t in (g, out))
+    return g * (x - out).exp()
 
 
 @primitive(
@@ -395,126 +398,3 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if input.dtype.category < 2:
         input = to(input, dtypes.get_default_dtype())
     return logsumexp_op(input, dims=dims, keepdim=keepdim)
-
-
-# -- norms ----------------------------------------------------------------------------------------
-
-
-def _real(d: DType) -> DType:
-    return d.to_real()
-
-
-def _norm_cpu(x: Any, *, p: float, dims: tuple[int, ...], keepdim: bool) -> Any:
-    if p == 2 and x.dtype.kind == "f":
-        if x.size <= parallel.BIG:
-            return np.sqrt(np.add.reduce(x * x, axis=dims, keepdims=keepdim))
-        pieces = _squares, reduce_host.add
-        return np.sqrt(reduce_host.reduce(x, dims, keepdim, *pieces))
-    a = np.abs(x)
-    if p in (math.inf, -math.inf):
-        ufunc, start = (np.maximum, 0) if p > 0 else (np.minimum, math.inf)
-        return ufunc.reduce(a, axis=dims, keepdims=keepdim, initial=start)
-    if p == 0:
-        return np.add.reduce(a != 0, axis=dims, keepdims=keepdim, dtype=a.dtype)
-    total = _sums(a if p == 1 else a**p, dims, keepdim)
-    return total if p == 1 else total ** (1 / p)
-
-
-def _squares(x: np.ndarray) -> np.ndarray:
-    if x.shape[2] == 1 and 64 <= x.shape[1] <= reduce_host.PART:
-        y = x.reshape(x.shape[:2])
-        return np.vecdot(y, y)[:, None]
-    return reduce_host.add(x * x)
-
-
-def _norm_vjp(g: Any, x: Any, out: Any, p: float, dims: tuple[int, ...], keepdim: bool) -> Any:
-    shape = x._data.shape
-    g, out = beside(g, shape, dims, keepdim), beside(out, shape, dims, keepdim)
-    if p == 0:
-        return g * x * 0
-    if p == 1:
-        return g * x.sgn()
-    if p == 2:
-        return x * where(out == 0, 0, g / out)
-    a = x.abs()
-    if p in (math.inf, -math.inf):
-        most = (a == out) | ((a != a) & (out != out))
-        return x.sgn() * where(most, g / most.sum(dims, keepdim=True), 0)
-    if p < 1:
-        return x.sgn() * where(x == 0, 0, a ** (p - 1)) * g * out ** (1 - p)
-    scale = where(out == 0, 0, g / out ** (p - 1))
-    return (x.sgn() * a ** (p - 1) if p < 2 else x * a ** (p - 2)) * scale
-
-
-def _norm_samples(s: Any) -> list:
-    return [
-        sample
-        for p in (0.0, 0.5, 1.0, 2.0, 3.0, math.inf, -math.inf)
-        for sample in samples(s, lambda shape: np.asarray(s.distinct(shape) + 2.0), p=p)
-    ]
-
-
-@primitive(
-    name="norm",
-    meta=spec(_real, "norm"),
-    triton="reduce.norm",
-    samples=_norm_samples,
-    vjp=_norm_vjp,
-)
-def norm_op(x: Any, *, p: float, dims: tuple[int, ...], keepdim: bool) -> Any:
-    return _norm_cpu(x, p=p, dims=dims, keepdim=keepdim)
-
-
-@numpy_names
-def norm(
-    input: Tensor,
-    p: float | str | None = "fro",
-    dim: Dims = None,
-    keepdim: bool = False,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-) -> Tensor:
-    """`sum(|x|^p)^(1/p)` over `dim`; the largest size for `inf`, the number of non-zeros for 0.
-
-    "fro" is 2, "nuc" the sum of a matrix's singular values. Of floating-point and complex tensors;
-    the result is real.
-    """
-    if p == "nuc":
-        return _nuclear(input, dim, keepdim)
-    if isinstance(p, str) and p != "fro":
-        raise ValueError(f"norm: expected p to be a number, 'fro' or 'nuc', got {p!r}")
-    x = _cast(input, dtype)
-    dims = all_dims("norm", x, dim)
-    if x.dtype.category < 2:
-        raise RuntimeError(
-            f"norm(): input dtype should be either floating point or complex dtypes. Got "
-            f"{x.dtype.name} instead."
-        )
-    result = norm_op(x, p=2.0 if p in ("fro", None) else float(p), dims=dims, keepdim=keepdim)  # type: ignore[arg-type]
-    return result if out is None else write_out("norm", out, result)
-
-
-def _nuclear(input: Any, dim: Dims, keepdim: bool) -> Tensor:
-    dims = (0, 1) if dim is None else all_dims("norm", input, dim)
-    if len(dims) != 2 or input.ndim < 2:
-        raise RuntimeError(
-            f"norm: the nuclear norm is of two dimensions, got dim={dim} for shape "
-            f"{tuple(input.shape)}"
-        )
-    rest = [d for d in range(input.ndim) if d not in dims]
-    found = input.permute((*rest, *dims)).svd()[1].sum(-1)
-    return found.reshape(reduced_shape(input.shape, dims, True)) if keepdim else found
-
-
-def _norm_method(
-    self: Tensor,
-    p: float | str | None = "fro",
-    dim: Dims = None,
-    keepdim: bool = False,
-    dtype: DType | None = None,
-) -> Tensor:
-    return norm(self, p, dim, keepdim, dtype=dtype)
-
-
-PUBLIC["norm"] = norm
-attach("norm", numpy_names(_norm_method))

@@ -15,6 +15,7 @@ import numpy as np
 from ..runtime import host, parallel
 
 PART = 1 << 13  # elements of a part
+FEW = 16  # lines, below which each is cut in parts
 Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
 
 
@@ -72,7 +73,7 @@ def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
     outer, n, inner = x.shape
     if x.size <= parallel.BIG:
         return piece(x)
-    if outer >= 2 * parallel.get_num_threads():
+    if outer >= FEW:
         return gather(piece, x)
     part = PART if inner == 1 else max(PART // inner, 128)
     count = n // part
@@ -109,7 +110,7 @@ def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Pie
 def add(x: np.ndarray) -> np.ndarray:
     """Sums along the middle, of short chains of additions."""
     outer, n, inner = x.shape
-    if inner == 1 and 64 <= n <= PART and x.dtype.kind == "f" and x.size > 4096:
+    if inner == 1 and 64 <= n <= PART and x.dtype.kind == "f":
         return np.einsum("ij->i", x.reshape(outer, n))[:, None]
     if inner > 1 and n > 512 and x.dtype.kind == "f":  # NumPy adds row after row
         cut = n // 128 * 128

@@ -91,7 +91,7 @@ def _triangle(dtype: np.dtype) -> np.ndarray:
     samples=lambda s: [
         s(*x.inputs, dim=x.params["dim"], reverse=r) for r in (False, True) for x in _samples(s)
     ],
-    vjp=lambda g, dim, reverse: cumsum_op(g, dim=dim, reverse=not reverse),
+    vjp=lambda g, dim, reverse: _sum_from(g, dim, not reverse),
 )
 def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
     if x.ndim and x.size <= lines.SMALL:
@@ -107,6 +107,10 @@ def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
     with blas.single:
         lines.blocks(_sum_block, y, result)
     return out
+
+
+def _sum_from(g: Tensor, dim: int, reverse: bool) -> Tensor:
+    return cumsum_op(g, dim=dim, reverse=reverse)
 
 
 def _integral(x: Tensor, dtype: DType | None) -> Tensor:
@@ -176,6 +180,7 @@ def cumprod_backward(grad: Any, x: Any, *, dim: int) -> Any:
 @primitive(
     name="cumprod",
     meta=_meta,
+    triton="scan.cumprod",
     samples=_samples,
     vjp=lambda g, x, dim: _cumprod_vjp(g, x, dim),
 )
@@ -216,6 +221,7 @@ def _running(name: str, ufunc: np.ufunc) -> Callable:
 
     return primitive(
         name=name,
+        triton=f"scan.{name}",
         outputs=("out", "indices"),
         meta=lambda x, *, dim: [
             (tuple(x._data.shape), x.dtype),
@@ -254,7 +260,7 @@ def _log_sums(x: np.ndarray, dim: int) -> np.ndarray:
     if not x.ndim:
         return x.copy()
     if x.dtype.kind == "c":
-        top = np.max(x.real, axis=dim, keepdims=True, initial=-np.inf)
+        top = np.max(np.real(x), axis=dim, keepdims=True, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0)
         return np.log(np.add.accumulate(np.exp(x - top), axis=dim)) + top
     return np.logaddexp.accumulate(x, axis=dim)
@@ -292,6 +298,7 @@ def logcumsumexp_backward(grad: Any, x: Any, y: Any, *, dim: int) -> Any:
 @primitive(
     name="logcumsumexp",
     meta=_meta,
+    triton="scan.logcumsumexp",
     samples=_samples,
     vjp=lambda g, x, out, dim: logcumsumexp_backward(g, x, out, dim=dim),
 )

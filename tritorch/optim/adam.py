@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from .. import dtypes
-from ..ops import create
 from ..tensor import Tensor
-from .optimizer import Stepper, check_fused, check_range, number, raise_to
+from .stepper import Counted, check_betas, check_fused, check_range, number, prepared, raise_to
 
 __all__ = ["Adam", "AdamW"]
 
 
-class Adam(Stepper):
+class Adam(Counted):
     """Steps along the mean of gradients over the root of the mean of their squares.
 
     `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g^2`,
@@ -45,8 +41,7 @@ class Adam(Stepper):
         _check_tensors(lr, betas, bool(foreach) and not capturable)
         check_range("learning rate", lr, number(lr) >= 0.0)
         check_range("epsilon value", eps, eps >= 0.0)
-        for i in range(2):
-            check_range(f"beta parameter at index {i}", betas[i], 0.0 <= number(betas[i]) < 1.0)
+        check_betas(betas)
         check_range("weight_decay value", weight_decay, weight_decay >= 0.0)
         defaults = {
             "lr": lr,
@@ -67,35 +62,16 @@ class Adam(Stepper):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
-            for name in ("foreach", "fused"):
-                group.setdefault(name, None)
-            for name in ("amsgrad", "maximize", "capturable", "differentiable"):
-                group.setdefault(name, False)
+            group.setdefault("fused", None)
+            group.setdefault("amsgrad", False)
             group.setdefault("decoupled_weight_decay", False)
-            for p in group["params"]:
-                own = self.state.get(p)
-                if own and not isinstance(own["step"], Tensor):
-                    own["step"] = create.tensor(float(own["step"]), dtype=dtypes.float32)
 
     def arrays_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         kept = ("exp_avg", "exp_avg_sq")
         return (*kept, "max_exp_avg_sq") if group["amsgrad"] else kept
 
-    def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> float:
-        own = state[p]
-        if not own:
-            own["step"] = create.tensor(0.0, dtype=dtypes.float32, device="cpu")
-            for name in self.arrays_of(group):
-                own[name] = create.zeros_like(p)
-        step = own["step"]._data
-        if step.__class__ is not np.ndarray:
-            own["step"] = own["step"].cpu()
-            step = own["step"]._data
-        step += 1
-        return float(step)
-
     def constants(self, group: dict[str, Any], step: float) -> tuple:
-        lr = group["lr"] if group["differentiable"] else number(group["lr"])
+        lr = self.rate(group)
         beta1, beta2 = (number(b) for b in group["betas"])
         decay, decoupled = group["weight_decay"], group["decoupled_weight_decay"]
         return (
@@ -113,14 +89,9 @@ class Adam(Stepper):
     def update(p: Any, g: Any, m: Any, v: Any, *rest: Any) -> None:
         """With amsgrad the largest v so far, then the constants."""
         keep, decay, maximize, new1, new2, eps, rate, scale = rest[-1]
-        if maximize:
-            g = -g
+        g = prepared(p, g, decay, maximize)
         if keep is not None:
             p *= keep
-        if decay:
-            d = p * decay
-            d += g
-            g = d
         d = g - m
         d *= new1
         m += d

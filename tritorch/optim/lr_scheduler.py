@@ -364,7 +364,8 @@ class ChainedScheduler(_Combined):
                 "scheduler."
             )
         self._schedulers = schedulers
-        self.optimizer = optimizer or getattr(schedulers[0], "optimizer", None)  # type: ignore[assignment]
+        first: Any = getattr(schedulers[0], "optimizer", None)
+        self.optimizer: Optimizer = optimizer or first
         self._check(self.optimizer)
         self._last_lr = values(self.optimizer, "lr")
 

@@ -1,28 +1,20 @@
-"""`Optimizer`: parameter groups, state, hooks; and how an update runs on arrays and tensors."""
+"""`Optimizer`: parameter groups, their state, saving and loading, hooks."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import importlib
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from .. import dtypes
-from ..autograd.mode import enable_grad, state
 from ..autograd.node import RemovableHandle
-from ..runtime import parallel
-from ..runtime.quiet import quiet
 from ..tensor import Tensor
 
-__all__ = ["Optimizer", "Stepper", "required"]
-
-BLOCK = 1 << 14  # elements of a piece: with the temporaries of an update it stays in the cache
+__all__ = ["Optimizer", "required"]
 
 
 class _Required:
@@ -314,190 +306,3 @@ def _adopt(value: Any, p: Tensor, group: dict[str, Any], key: Any = None) -> Any
     if isinstance(value, Iterable) and not isinstance(value, str):
         return type(value)(_adopt(v, p, group) for v in value)  # type: ignore[call-arg]
     return value
-
-
-# -- updates ------------------------------------------------------------------------------------
-
-
-class Stepper(Optimizer):
-    """An optimizer whose update looks at one parameter at a time.
-
-    A subclass writes `arrays_of`, the names of its state that has the shape of the parameter;
-    `advance`, which makes that state and returns the number of the step; `constants`, what the
-    update needs besides tensors; and `update`, in operators and in-place operators of Python that
-    NumPy arrays and tensors share. It runs on pieces of the arrays on the CPU, and on tensors where
-    a gradient is recorded or no kernel is at hand.
-    """
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change the parameters by their gradients; `closure` computes them, and the loss."""
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        outer, state.grad = state.grad, bool(self.defaults.get("differentiable"))
-        try:
-            with quiet():
-                for group in self.param_groups:
-                    self._step_group(group)
-        finally:
-            state.grad = outer
-        return loss
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        names, update, own = self.arrays_of(group), self.update, self.state
-        composed = bool(group.get("differentiable"))
-        n = constants = by = None
-        apart: list[tuple] = []
-        for p in group["params"]:
-            g = p._grad
-            if g is None:
-                continue
-            step = self.advance(p, own, group)
-            if step != n:
-                n, constants = step, self.constants(group, step)
-            data = p._data
-            if composed:  # what the tape has saved of the step before stays as it is
-                own[p].update({k: own[p][k].clone() for k in names})
-            kept = [own[p][k] for k in names]
-            if composed or data.__class__ is not np.ndarray:
-                apart.append((p, g, kept, step, constants))
-                continue
-            on_host(update, [data, g._data, *[t._data for t in kept]], constants)
-            by = changed(p, type(self).__name__, by)
-        if apart:
-            self._step_apart(apart, group, composed)
-
-    def _step_apart(self, rows: list[tuple], group: dict[str, Any], composed: bool) -> None:
-        """The update on devices, and where it is recorded: by kernels, else by operators."""
-        if not composed and all(p.is_cuda and not p.dtype.is_complex for p, *_ in rows):
-            by_step: dict[Any, list[tuple]] = {}
-            for row in rows:
-                by_step.setdefault(row[3], []).append(row)
-            rows = [
-                row
-                for step, part in by_step.items()
-                for row in self._step_on_device(part, group, step)
-            ]
-        for p, g, kept, _, constants in rows:
-            tensors = [p, g, *kept]
-            if p.dtype.is_complex:
-                tensors = [t.view_as_real() for t in tensors]
-            self.update(*tensors, constants)
-
-    def _step_on_device(self, rows: list[tuple], group: dict[str, Any], step: Any) -> list[tuple]:
-        """Launch the kernel for these parameters; those that it does not serve."""
-        columns = [
-            [t._data for t in column] for column in zip(*[(p, g, *k) for p, g, k, *_ in rows])
-        ]
-        try:
-            kernels = importlib.import_module("..kernels.optim", __package__)
-        except ImportError:
-            return rows
-        from ..runtime import accelerator
-
-        with accelerator.operator(type(self).__name__):
-            served = self.launch(kernels, accelerator.launch, columns, group, step)
-        if served is NotImplemented:
-            return rows
-        by = None
-        for p, *_ in rows:
-            by = changed(p, type(self).__name__, by)
-        return []
-
-    def arrays_of(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """The names of the state with the shape of the parameter."""
-        raise NotImplementedError
-
-    def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> Any:
-        """Count a step of this parameter, its state made at the first; the number of the step."""
-        raise NotImplementedError
-
-    def constants(self, group: dict[str, Any], step: Any) -> Any:
-        """What the update needs besides tensors."""
-        raise NotImplementedError
-
-    @staticmethod
-    def update(p: Any, g: Any, *kept_and_constants: Any) -> None:
-        """Change the parameter and its state in place."""
-        raise NotImplementedError
-
-    def launch(
-        self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: Any
-    ) -> Any:
-        """Run the kernel; NotImplemented where there is none."""
-        return NotImplemented
-
-
-def on_host(update: Callable, arrays: list[np.ndarray], constants: Any) -> None:
-    """The update on NumPy arrays: large ones in pieces that stay in a core's cache."""
-    first = arrays[0]
-    kind = first.dtype
-    if kind.kind == "c":
-        real = np.dtype(kind.char.lower())
-        arrays = [a[..., None].view(real) for a in arrays]
-    elif kind.itemsize < 4:
-        narrow, arrays = arrays, [a.astype(np.float32) for a in arrays]
-        on_host(update, arrays, constants)
-        for a, b in zip(narrow, arrays):
-            np.copyto(a, b, casting="unsafe")
-        return
-    if first.size > BLOCK:
-        flat = _flat(arrays)
-        if flat is not None:
-            parallel.run(
-                lambda start, stop: update(*[a[start:stop] for a in flat], constants),
-                first.size,
-                BLOCK,
-            )
-            return
-    update(*arrays, constants)
-
-
-def _flat(arrays: list[np.ndarray]) -> list[np.ndarray] | None:
-    """The arrays with one dimension, where all lie in memory in one order without gaps."""
-    first = arrays[0]
-    if not first.flags.c_contiguous:
-        order = sorted(range(first.ndim), key=lambda d: -first.strides[d])
-        arrays = [a.transpose(order) for a in arrays]
-    if all(a.flags.c_contiguous for a in arrays):
-        return [a.reshape(-1) for a in arrays]
-    return None
-
-
-def changed(p: Tensor, name: str, by: tuple | None) -> tuple:
-    """Count a change in place of `p`; the line that called is looked up for the first only."""
-    storage = p.storage_
-    if by is None:
-        storage.bump(f"{name}.step")
-        return storage.changed_by  # type: ignore[return-value]
-    storage.version += 1
-    storage.changed_by = by
-    return by
-
-
-def raise_to(a: Any, b: Any) -> None:
-    """`a = max(a, b)` in place."""
-    if a.__class__ is np.ndarray:
-        np.maximum(a, b, out=a)
-    else:
-        a.copy_(a.maximum(b))
-
-
-def number(value: Any) -> Any:
-    """A learning rate and its like as a Python number."""
-    return value.item() if isinstance(value, Tensor) else value
-
-
-def check_fused(fused: Any, foreach: Any, differentiable: bool) -> None:
-    """The combinations of implementation flags that PyTorch refuses."""
-    if fused and differentiable:
-        raise RuntimeError("`fused` does not support `differentiable`")
-    if fused and foreach:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-
-
-def check_range(what: str, value: Any, valid: bool) -> None:
-    """ValueError where an option is out of range."""
-    if not valid:
-        raise ValueError(f"Invalid {what}: {value}")

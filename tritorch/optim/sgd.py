@@ -6,7 +6,7 @@ from typing import Any
 
 from ..ops import create
 from ..tensor import Tensor
-from .optimizer import Stepper, check_fused, check_range, number
+from .stepper import Stepper, check_fused, check_lr, check_range, number, prepared
 
 __all__ = ["SGD"]
 
@@ -43,9 +43,7 @@ class SGD(Stepper):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if isinstance(lr, Tensor) and lr._data.size != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        check_range("learning rate", lr, number(lr) >= 0.0)
+        check_lr(lr)
         check_range("momentum value", momentum, momentum >= 0.0)
         check_range("weight_decay value", weight_decay, weight_decay >= 0.0)
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -99,12 +97,7 @@ class SGD(Stepper):
     def update(p: Any, g: Any, *rest: Any) -> None:
         """One buffer where there is momentum, then the constants."""
         rate, decay, momentum, new, nesterov, maximize = rest[-1]
-        if maximize:
-            g = -g
-        if decay:
-            d = p * decay
-            d += g
-            g = d
+        g = prepared(p, g, decay, maximize)
         if momentum:
             b = rest[0]
             b *= momentum

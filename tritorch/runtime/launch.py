@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from ..dtypes import DType
+import numpy as np
+
+from ..dtypes import DType, int64
 from .array import Array
 from .memory import OutOfMemoryError, Runtime, Target, runtime
 
@@ -42,11 +44,12 @@ def current_operator() -> str:
 class Launch:
     """Runs kernels: `launch(kernel, (programs,), [x, out, n], {"BLOCK": 1024}, num_warps=4)`."""
 
-    __slots__ = ("_executor", "_runtime")
+    __slots__ = ("_executor", "_runtime", "_tables")
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
         self._executor: Callable | None = None
+        self._tables: dict[tuple, Array] = {}
 
     def __call__(
         self,
@@ -96,6 +99,21 @@ class Launch:
     def zeros(self, shape: Sequence[int], dtype: DType) -> Array:
         """Contiguous scratch memory, zeroed."""
         return self.runtime.zeros(shape, dtype)
+
+    def table(self, values: Sequence[int]) -> Array:
+        """Integers on the device: addresses and sizes for a kernel over many tensors.
+
+        Kept by content, the last few hundred, since an optimizer asks for the same ones each step.
+        """
+        key = (id(self.runtime), self.runtime.current_device(), *values)
+        found = self._tables.get(key)
+        if found is None:
+            found = self.empty((len(values),), int64)
+            self.runtime.copy_from_host(np.array(values, np.int64), found)
+            if len(self._tables) >= 256:
+                del self._tables[next(iter(self._tables))]
+            self._tables[key] = found
+        return found
 
     @contextmanager
     def using(self, other: R) -> Iterator[R]:
