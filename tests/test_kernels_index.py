@@ -659,37 +659,25 @@ SIZES = [(3, 5), (), (1024, 3), (0,), (1000,), (2049,), (1, 7), (16,), (31, 2), 
          (5, 1)]  # fmt: skip
 
 
-class WithTable:
-    """A launch that can put integers into device memory."""
-
-    def __call__(self, *args: Any, **options: Any) -> None:
-        launch(*args, **options)
-
-    def table(self, ints: list[int]) -> Array:
-        self.kept = to_device(np.array(ints, np.int64))
-        return self.kept
-
-
 def tensors(dtype: Any, seed: int, positive: bool = False) -> list[np.ndarray]:
     made = [example(s, np.float64, seed) / 10 for s in SIZES]
     return [np.asarray(np.abs(a) if positive else a).astype(dtype) for a in made]
 
 
 @interpreter
-@pytest.mark.parametrize("table", [False, True], ids=["each", "table"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 @pytest.mark.parametrize(("decoupled", "maximize", "amsgrad"), [
     (False, False, False), (True, True, True), (False, True, False), (True, False, False),
 ])  # fmt: skip
-def test_adam(dtype: Any, table: bool, decoupled: bool, maximize: bool, amsgrad: bool) -> None:
+def test_adam(dtype: Any, decoupled: bool, maximize: bool, amsgrad: bool) -> None:
     state = [tensors(dtype, k, k > 2) for k in range(5)]
     arrays = [[to_device(a, "transposed") for a in group] for group in state]
     names = ("params", "grads", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     given = dict(zip(names if amsgrad else names[:4], arrays))
     run = lambda: optim.adam(  # noqa: E731
-        WithTable() if table else launch, None, **given, step=3, lr=0.01, weight_decay=0.1,
+        launch, None, **given, step=3, lr=0.01, weight_decay=0.1,
         decoupled=decoupled, maximize=maximize)  # fmt: skip
-    assert launches(run) == {"adam_table_kernel" if table else "adam_kernel"}
+    assert launches(run) == {"adam_kernel"}
     for k, (p, g, m, v, top) in enumerate(zip(*([a.astype(float) for a in s] for s in state))):
         g = -g if maximize else g
         p, g = (p * (1 - 0.001), g) if decoupled else (p, g + 0.1 * p)
@@ -702,19 +690,16 @@ def test_adam(dtype: Any, table: bool, decoupled: bool, maximize: bool, amsgrad:
 
 
 @interpreter
-@pytest.mark.parametrize("table", [False, True], ids=["each", "table"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, BF16])
 @pytest.mark.parametrize(("momentum", "nesterov", "first", "maximize"), [
     (0.0, False, False, False), (0.9, False, True, False), (0.9, True, False, True),
 ])  # fmt: skip
-def test_sgd(
-    dtype: Any, table: bool, momentum: float, nesterov: bool, first: bool, maximize: bool
-) -> None:
+def test_sgd(dtype: Any, momentum: float, nesterov: bool, first: bool, maximize: bool) -> None:
     state = [tensors(dtype, k) for k in range(3)]
     arrays = [[to_device(a) for a in group] for group in state]
     dampening = 0.0 if nesterov else 0.2
     optim.sgd(
-        WithTable() if table else launch, None, params=arrays[0], grads=arrays[1],
+        launch, None, params=arrays[0], grads=arrays[1],
         buffers=arrays[2] if momentum else None, lr=0.1, momentum=momentum, dampening=dampening,
         weight_decay=0.01, nesterov=nesterov, maximize=maximize, first=first)  # fmt: skip
     for k, (p, g, b) in enumerate(zip(*([a.astype(float) for a in s] for s in state))):
@@ -739,17 +724,9 @@ def test_optimizers_refuse_what_is_not_dense() -> None:
 # -- ahead of time -----------------------------------------------------------------------------
 
 
-class Tabled:
-    def __call__(self, *args: Any, **options: Any) -> None:
-        launch(*args, **options)
-
-    def table(self, ints: list[int]) -> Array:
-        return meta((len(ints),), int64)
-
-
 def _steps(optimizer: Callable, dtype: Any, names: tuple[str, ...], **settings: Any) -> Any:
     given = {name: [meta((1 << 20,), dtype)] * 3 for name in names}
-    return optimizer(Tabled(), None, **given, **settings)
+    return optimizer(launch, None, **given, **settings)
 
 
 ADAM = ("params", "grads", "exp_avg", "exp_avg_sq")

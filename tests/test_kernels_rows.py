@@ -37,7 +37,7 @@ from tritorch.runtime.launch import launch
 
 pytest.importorskip("triton")
 
-from tritorch.kernels import _index, elementwise, loss, norm, reduce, softmax
+from tritorch.kernels import _index, _reduction, elementwise, loss, norm, reduce, softmax
 
 INTEGERS = (int8, int16, int32, int64, uint8)
 
@@ -625,7 +625,7 @@ def test_offsets_are_wide_only_where_they_must() -> None:
         spec = (x.shape, x.strides, x.dtype)
         plan = elementwise._plan("neg", float32, spec, (spec,))
         assert plan is not None and plan.constants["WIDE"] is is_wide
-        plan = reduce.plan_for(x.shape, (x.strides,), (1,), 4, 132)
+        plan = _reduction.plan_for(x.shape, (x.strides,), (1,), 4, 132)
         assert plan is not None and plan.constants["WIDE"] is is_wide
 
 

@@ -533,6 +533,44 @@ def test_fractional_pool(n: int) -> None:
     assert tuple(f(t(x), 2, output_ratio=0.5).shape) == (2, 3, *(4,) * n)
 
 
+# -- windows and distances ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel, dilation, padding, stride", [
+    (2, 1, 0, 1), ((3, 2), (1, 2), (1, 0), (2, 1)), (1, 1, 2, 3), (3, 2, 2, (1, 3)),
+])  # fmt: skip
+def test_unfold_and_fold(kernel: Any, dilation: Any, padding: Any, stride: Any) -> None:
+    """Columns times the filters are the convolution; fold is the transpose of unfold."""
+    x = reals(2, 3, 6, 7)
+    pair = lambda v: (v, v) if isinstance(v, int) else v  # noqa: E731
+    columns = F.unfold(t(x), kernel, dilation, padding, stride)
+    w = reals(4, 3, *pair(kernel))
+    want = F.conv2d(t(x), t(w), None, stride, padding, dilation)
+    close(t(w.reshape(4, -1)) @ columns, want.reshape(2, 4, -1).numpy())
+    g = reals(*columns.shape)
+    folded = F.fold(t(g), (6, 7), kernel, dilation, padding, stride)
+    np.testing.assert_allclose(np.vdot(g, columns.numpy()), np.vdot(folded.numpy(), x))
+    close(F.unfold(t(x[0]), kernel, dilation, padding, stride), columns.numpy()[0])
+    close(F.fold(t(g[0]), (6, 7), kernel, dilation, padding, stride), folded.numpy()[0])
+    assert gradcheck(
+        lambda v: F.fold(v, (6, 7), kernel, dilation, padding, stride), [t(g[:1], True)]
+    )
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.0, np.inf])
+@pytest.mark.parametrize("rows", [4, 30])
+def test_distances(p: float, rows: int) -> None:
+    x, y = reals(rows, 3), reals(2, 5, 3)
+    want = np.linalg.norm(x[:, None] - y[:, None], p, -1)
+    close(torch.cdist(t(x), t(y), p), want, 1e-6)
+    within = np.linalg.norm(x[:, None] - x, p, -1)
+    close(F.pdist(t(x), p), within[np.triu_indices(rows, 1)])
+    z = t(x, True)
+    torch.cdist(z, z, p).sum().backward()
+    assert np.isfinite(z.grad.numpy()).all()
+    close(torch.dist(t(x), t(y[0, 0]), p), np.linalg.norm((x - y[0, 0]).ravel(), p))
+
+
 # -- errors -------------------------------------------------------------------------------------
 
 
@@ -603,6 +641,13 @@ ERRORS: list[tuple[Callable, type, str]] = [
         RuntimeError,
         "invalid max index",
     ),
+    (lambda: F.unfold(z(1, 3, 4, 4), 5), RuntimeError, "must be at least one"),
+    (lambda: F.unfold(z(1, 3, 4, 4), 2, stride=0), RuntimeError, "stride should be greater"),
+    (lambda: F.fold(z(1, 13, 9), (4, 4), 2), RuntimeError, "divisible by the product"),
+    (lambda: F.fold(z(1, 12, 8), (4, 4), 2), RuntimeError, "number of sliding blocks 3 * 3"),
+    (lambda: torch.cdist(z(2, 3), z(3, 4)), RuntimeError, "X1: 3 X2: 4"),
+    (lambda: torch.cdist(z(2, 3), z(3, 3), compute_mode="a"), ValueError, "compute_mode"),
+    (lambda: F.pdist(z(3)), RuntimeError, "only supports 2D"),
     (lambda: F.fractional_max_pool2d(z(1, 4, 4), 2), ValueError, "output_size or an output_ratio"),
 ]
 

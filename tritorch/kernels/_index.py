@@ -78,10 +78,10 @@ def offset(i, n1, n2, n3, s0, s1, s2, s3, D: tl.constexpr):
 @triton.jit
 def convert(x, DTYPE: tl.constexpr):
     """`x` cast as C does it: floats round toward zero, integers wrap, bool is `x != 0`."""
-    if x.dtype.is_floating() and DTYPE.is_int() and DTYPE != tl.int1:
-        if DTYPE == tl.uint64:
+    if x.dtype.is_floating() and DTYPE.is_int() and not DTYPE.is_bool():
+        if DTYPE.is_uint64():
             x = tl.where(x < 0, x.to(tl.int64).to(tl.uint64), x.to(tl.uint64))
-        elif DTYPE == tl.uint32:
+        elif DTYPE.is_uint32():
             x = x.to(tl.int64)
         elif DTYPE.primitive_bitwidth < 32:
             x = x.to(tl.int32)
@@ -200,3 +200,10 @@ def computed(*arrays: Any) -> DType:
 
 def is_float(*arrays: Any) -> bool:
     return all(x is None or x.dtype.name in FLOATS for x in arrays)
+
+
+def run(
+    launch: Any, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int = 4
+) -> None:
+    """Launch with `warps` of 32 threads; those of AMD have 64."""
+    launch(kernel, grid, args, constants, max(warps * 32 // launch.target.warp_size, 1))

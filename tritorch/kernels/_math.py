@@ -125,7 +125,7 @@ def fmod(x, y):
 @triton.jit
 def power_of_two(k, DTYPE: tl.constexpr):
     """2^k for an integral float k in the range of normal numbers."""
-    if DTYPE == tl.float64:
+    if DTYPE.is_fp64():
         return ((k.to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
     else:
         return ((k.to(tl.int32) + 127) << 23).to(tl.float32, bitcast=True)

@@ -15,8 +15,19 @@ import triton.language as tl
 
 from ..dtypes import DType
 from . import elementwise
-from ._index import both, computed, convert, is_float, of_rows, offset, spread
-from .reduce import Operation, Plan, fold_parts, moments, plan_for, sum as sum_
+from ._index import (
+    both,
+    computed,
+    convert,
+    is_float,
+    of_rows,
+    offset,
+    run,
+    spread,
+)
+from ._reduction import Plan, plan_for
+from .moments import moments
+from .reduce import Operation, fold_parts, sum as sum_
 
 # -- device ------------------------------------------------------------------------------------
 
@@ -319,7 +330,7 @@ def _sums(
         parts = [launch.empty((plan.parts, plan.m), acc) for _ in out]
     args = [g, x, mean, rstd, *parts, plan.m, plan.n, plan.chunk, *plan.ints]
     constants = {**plan.constants, "ACC": getattr(tl, acc.name)}
-    launch(norm_sums_kernel, plan.grid, args, constants, plan.warps)
+    run(launch, norm_sums_kernel, plan.grid, args, constants, plan.warps)
     if plan.parts > 1:
         for o, p in zip(out, parts):
             fold_parts(launch, o, p, Operation("sum", acc))
@@ -347,4 +358,4 @@ def _gradient(
     constants = {**plan.constants, "ACC": getattr(tl, acc.name), "WEIGHTED": weighted}
     tiles = triton.cdiv(plan.n, constants["BLOCK_N"]) * triton.cdiv(plan.m, constants["BLOCK_M"])
     args = [g, x, dx, *vectors, plan.m, plan.n, count, *plan.ints]
-    launch(norm_gradient_kernel, (tiles,), args, constants, plan.warps)
+    run(launch, norm_gradient_kernel, (tiles,), args, constants, plan.warps)

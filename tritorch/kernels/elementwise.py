@@ -17,7 +17,15 @@ import triton
 import triton.language as tl
 
 from . import elementwise_activations, elementwise_bodies
-from ._index import LIMIT, REAL, convert, merge, padded, span
+from ._index import (
+    LIMIT,
+    REAL,
+    convert,
+    merge,
+    padded,
+    run,
+    span,
+)
 
 MAX_DIMS = 6
 MAX_ARRAYS = 4  # a fifth input is a number
@@ -48,7 +56,7 @@ _BOOL_BODIES = {"bitwise_not": "logical_not"}
 def prepare(x, SHAPE: tl.constexpr, COMPUTE: tl.constexpr):
     """A loaded operand in the dtype to compute in, as a whole block."""
     x = convert(x, COMPUTE)
-    if COMPUTE == tl.int1:
+    if COMPUTE.is_bool():
         x = x.to(tl.int8)
     return tl.broadcast_to(x, SHAPE)
 
@@ -56,7 +64,7 @@ def prepare(x, SHAPE: tl.constexpr, COMPUTE: tl.constexpr):
 @triton.jit
 def number(value, SHAPE: tl.constexpr, COMPUTE: tl.constexpr):
     """A scalar argument as a block."""
-    if COMPUTE == tl.int1:
+    if COMPUTE.is_bool():
         return tl.full(SHAPE, value, tl.int8)
     else:
         return tl.full(SHAPE, value, COMPUTE)
@@ -220,7 +228,8 @@ def tile_kernel(
     d0, d1, d2, d3, d4, d5,
     BODY: tl.constexpr, ARITY: tl.constexpr,
     A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, D: tl.constexpr, E: tl.constexpr,
-    COMPUTE: tl.constexpr, DIMS: tl.constexpr, FOLD: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
+    COMPUTE: tl.constexpr, DIMS: tl.constexpr, FOLD: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
 ):
     i = tl.program_id(0)
     o_c = tl.arange(0, BLOCK_C)
@@ -289,7 +298,7 @@ def apply(launch: Any, out: Any, *inputs: Any, body: str, compute: Any) -> Any:
         return NotImplemented
     operands = [x if s else _number(x, compute) for x, s in zip(inputs, specs)]
     args = [out, *operands, *[None] * (MAX_ARRAYS + 1 - len(inputs)), *plan.ints]
-    launch(plan.kernel, plan.grid, args, plan.constants, plan.warps)
+    run(launch, plan.kernel, plan.grid, args, plan.constants, plan.warps)
     return None
 
 

@@ -177,3 +177,13 @@ def mish_backward(g, x):
     t = n / (n + 2.0)
     slope = t + x * (1.0 - t * t) * (e / (1.0 + e))
     return tl.where(x > 20.0, g, g * slope)
+
+
+# -- losses ------------------------------------------------------------------------------------
+
+
+@triton.jit
+def binary_cross_entropy(x, y):
+    absent = maximum(m.log1p(-x), tl.full(x.shape, -100.0, x.dtype))
+    present = maximum(tl.log(x), tl.full(x.shape, -100.0, x.dtype))
+    return (y - 1.0) * absent - y * present

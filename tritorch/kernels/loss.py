@@ -26,9 +26,11 @@ from ._index import (
     of_cols,
     of_rows,
     offset,
+    run,
     spread,
 )
-from .reduce import blocks, partial_sums, sum as sum_
+from ._reduction import blocks
+from .reduce import partial_sums, sum as sum_
 from .softmax import log_sum, merge_lanes, online
 
 TARGETS = ("int64", "int32", "uint8")
@@ -298,7 +300,7 @@ def cross_entropy_forward(
     constants = {**plan.constants, "SMOOTH": smoothing != 0, "ACC": getattr(tl, acc.name)}
     grid = (triton.cdiv(plan.m, constants["BLOCK_M"]),)
     args = [x, target, weight, lines, lse, weights, *numbers, *plan.ints]
-    launch(cross_entropy_forward_kernel, grid, args, constants, plan.warps)
+    run(launch, cross_entropy_forward_kernel, grid, args, constants, plan.warps)
     _finish(launch, loss, total, lines, weights, reduction)
     return None
 
@@ -319,7 +321,7 @@ def _finish(launch: Any, loss: Any, total: Any, lines: Any, weights: Any, reduct
     }
     out = None if reduction == "none" else loss
     args = [lines, weights, out, total, lines.size, weights.size]
-    launch(finish_kernel, (1,), args, constants, 8)
+    run(launch, finish_kernel, (1,), args, constants, 8)
 
 
 def cross_entropy_backward(
@@ -364,7 +366,7 @@ def _backward(
     constants = {**plan.constants, "SMOOTH": smoothing != 0, "ACC": getattr(tl, acc.name)}
     tiles = triton.cdiv(plan.m, constants["BLOCK_M"]) * triton.cdiv(plan.n, constants["BLOCK_N"])
     args = [*arrays, plan.m, plan.n, *numbers, _float(smoothing, acc), *plan.ints]
-    launch(loss_backward_kernel, (tiles,), args, constants, plan.warps)
+    run(launch, loss_backward_kernel, (tiles,), args, constants, plan.warps)
 
 
 def nll_loss_forward(
@@ -391,7 +393,7 @@ def nll_loss_forward(
     constants |= {"ACC": getattr(tl, acc.name), "BLOCK": block}
     args = [x, target, weight, lines, weights]
     args += [plan.m, plan.n, x.strides[dim], _step(weight), ignore_index, *plan.ints]
-    launch(nll_forward_kernel, (triton.cdiv(plan.m, block),), args, constants)
+    run(launch, nll_forward_kernel, (triton.cdiv(plan.m, block),), args, constants)
     _finish(launch, loss, total, lines, weights, reduction)
     return None
 

@@ -29,6 +29,7 @@ from ._index import (
     of_rows,
     offset,
     row_blocks,
+    run,
     spread,
 )
 from .channel_norm import (
@@ -70,8 +71,8 @@ def layer_norm_forward_kernel(
     k1, k2, k3, k_x0, k_x1, k_x2, k_x3, k_y0, k_y1, k_y2, k_y3,
     r1, r2, r3, r_x0, r_x1, r_x2, r_x3, r_y0, r_y1, r_y2, r_y3,
     w0, w1, w2, w3, b0, b1, b2, b3,
-    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
+    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
 ):
     i_m = tl.program_id(0)
     if WIDE:
@@ -112,8 +113,8 @@ def layer_norm_forward_loop_kernel(
     k1, k2, k3, k_x0, k_x1, k_x2, k_x3, k_y0, k_y1, k_y2, k_y3,
     r1, r2, r3, r_x0, r_x1, r_x2, r_x3, r_y0, r_y1, r_y2, r_y3,
     w0, w1, w2, w3, b0, b1, b2, b3,
-    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
+    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
 ):
     i_m = tl.program_id(0)
     cols = tl.arange(0, BLOCK_N)
@@ -178,8 +179,8 @@ def layer_norm_backward_kernel(
     k1, k2, k3, k_g0, k_g1, k_g2, k_g3, k_x0, k_x1, k_x2, k_x3, k_d0, k_d1, k_d2, k_d3,
     r1, r2, r3, r_g0, r_g1, r_g2, r_g3, r_x0, r_x1, r_x2, r_x3, r_d0, r_d1, r_d2, r_d3,
     w0, w1, w2, w3,
-    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
+    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
 ):
     i = tl.program_id(0)
     rows = tl.arange(0, BLOCK_M)
@@ -233,8 +234,8 @@ def layer_norm_backward_loop_kernel(
     k1, k2, k3, k_g0, k_g1, k_g2, k_g3, k_x0, k_x1, k_x2, k_x3, k_d0, k_d1, k_d2, k_d3,
     r1, r2, r3, r_g0, r_g1, r_g2, r_g3, r_x0, r_x1, r_x2, r_x3, r_d0, r_d1, r_d2, r_d3,
     w0, w1, w2, w3,
-    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
+    CENTRE: tl.constexpr, ACC: tl.constexpr, KD: tl.constexpr, RD: tl.constexpr,
+    OUTER: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, WIDE: tl.constexpr,
 ):
     i_m = tl.program_id(0)
     cols = tl.arange(0, BLOCK_N)
@@ -407,7 +408,7 @@ def _forward(
     args = [x, y, weight, bias, mean, rstd, plan.m, plan.n, number, *plan.ints, *plan.affine]
     kernel = layer_norm_forward_loop_kernel if plan.looped else layer_norm_forward_kernel
     grid = (triton.cdiv(plan.m, plan.constants["BLOCK_M"]),)
-    launch(kernel, grid, args, plan.with_(acc, mean), plan.warps)
+    run(launch, kernel, grid, args, plan.with_(acc, mean), plan.warps)
     return None
 
 
@@ -461,14 +462,14 @@ def _backward(
     ints = [plan.m, plan.n, *plan.ints, *plan.affine]
     if plan.looped:
         kernel = layer_norm_backward_loop_kernel
-        launch(kernel, (programs,), [*arrays, *ints], constants, plan.warps)
+        run(launch, kernel, (programs,), [*arrays, *ints], constants, plan.warps)
         _affine_gradients(launch, affine, g, x, mean, rstd, n, acc)
         return None
     each = min(max(8192 // (constants["BLOCK_M"] * constants["BLOCK_N"]), 1), 4)
     programs = min(programs, launch.target.sms * each)
     parts = [None if d is None else launch.empty((programs, plan.n), acc) for d in affine]
     args = [*arrays, *parts, *ints]
-    launch(layer_norm_backward_kernel, (programs,), args, constants, plan.warps)
+    run(launch, layer_norm_backward_kernel, (programs,), args, constants, plan.warps)
     _add_up(launch, affine, parts)
     return None
 
@@ -496,5 +497,5 @@ def _affine_gradients(
     constants = {k: plan.constants[k] for k in ("KD", "RD", "WIDE")}
     constants |= {"ACC": getattr(tl, acc.name), "BLOCK_M": block_m, "BLOCK_N": block_n}
     args = [g, x, mean, rstd, *sums, plan.m, plan.n, chunk, *plan.ints]
-    launch(layer_norm_affine_kernel, (columns, parts), args, constants, 8)
+    run(launch, layer_norm_affine_kernel, (columns, parts), args, constants, 8)
     _add_up(launch, affine, sums)

@@ -1,8 +1,7 @@
 """Optimizer steps: parameters, gradients and states of many tensors in one launch.
 
-Where `launch.table` exists, the addresses of all tensors of one set of dtypes go to the device as a
-table, and each program finds its tensor by bisection; else each tensor is launched alone.
-Arithmetic is in float32 (float64 for float64); settings travel as the bits of a float64.
+The addresses of all tensors of one set of dtypes go to the device as a table, and each program
+finds its tensor by bisection. Arithmetic is in float32 (float64 for float64); settings travel as the bits of a float64.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ._rows import FLOATS, NARROW, PLANS, Shape, bits, cdiv, merge, scalar
+from ._rows import FLOATS, PLANS, Shape, bits, cdiv, merge, scalar
 
 BLOCK = 1024
 ALIGNMENT = 16
@@ -99,47 +98,6 @@ def adam_update(
     save(p_x, o, x, n, FULL, ALIGNED)
 
 
-@triton.jit(do_not_specialize=SETTINGS)
-def sgd_kernel(
-    p_x, p_g, p_b,  # (n,) each
-    n, lr: tl.int64, momentum: tl.int64, damping: tl.int64, decay: tl.int64,
-    MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
-    ACC: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One step of stochastic gradient descent on one tensor."""
-    i = tl.program_id(0)
-    if WIDE:
-        i = i.to(tl.int64)
-    o = i * BLOCK + tl.arange(0, BLOCK)
-    if (i + 1) * BLOCK <= n:
-        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
-                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, True, False, ACC)  # fmt: skip
-    else:
-        sgd_update(p_x, p_g, p_b, o, n, lr, momentum, damping, decay,
-                   MOMENTUM, NESTEROV, MAXIMIZE, FIRST, False, False, ACC)  # fmt: skip
-
-
-@triton.jit(do_not_specialize=SETTINGS)
-def adam_kernel(
-    p_x, p_g, p_m, p_v, p_top,  # (n,) each
-    n, decay: tl.int64, beta1: tl.int64, beta2: tl.int64, eps: tl.int64, rate: tl.int64,
-    root: tl.int64,
-    DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr, ACC: tl.constexpr,
-    WIDE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One step of Adam on one tensor."""
-    i = tl.program_id(0)
-    if WIDE:
-        i = i.to(tl.int64)
-    o = i * BLOCK + tl.arange(0, BLOCK)
-    if (i + 1) * BLOCK <= n:
-        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
-                    DECOUPLED, MAXIMIZE, AMSGRAD, True, False, ACC)  # fmt: skip
-    else:
-        adam_update(p_x, p_g, p_m, p_v, p_top, o, n, decay, beta1, beta2, eps, rate, root,
-                    DECOUPLED, MAXIMIZE, AMSGRAD, False, False, ACC)  # fmt: skip
-
-
 @triton.jit
 def find(p_table, t, WIDTH: tl.constexpr, STEPS: tl.constexpr):
     """The row of a table to which this program belongs, and its block there.
@@ -165,7 +123,7 @@ def address(p_row, COLUMN: tl.constexpr, TYPE: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=SETTINGS)
-def sgd_table_kernel(
+def sgd_kernel(
     p_table,  # (t, 5): first program, elements, addresses of x, g and b
     t, lr: tl.int64, momentum: tl.int64, damping: tl.int64, decay: tl.int64,
     MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
@@ -187,7 +145,7 @@ def sgd_table_kernel(
 
 
 @triton.jit(do_not_specialize=SETTINGS)
-def adam_table_kernel(
+def adam_kernel(
     p_table,  # (t, 7): first program, elements, addresses of x, g, m, v and top
     t, decay: tl.int64, beta1: tl.int64, beta2: tl.int64, eps: tl.int64, rate: tl.int64,
     root: tl.int64,
@@ -229,8 +187,7 @@ def sgd(
         "MOMENTUM": momentum != 0, "NESTEROV": nesterov, "MAXIMIZE": maximize, "FIRST": first,
     }  # fmt: skip
     columns = [params, grads, params if buffers is None else buffers]
-    kernels = sgd_kernel, sgd_table_kernel
-    return _step(launch, kernels, columns, "XGB", settings, constants)
+    return _step(launch, sgd_kernel, columns, "XGB", settings, constants)
 
 
 def adam(
@@ -251,8 +208,8 @@ def adam(
     amsgrad = max_exp_avg_sq is not None
     constants = {"DECOUPLED": decoupled, "MAXIMIZE": maximize, "AMSGRAD": amsgrad}
     top = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
-    columns, kernels = [params, grads, exp_avg, exp_avg_sq, top], (adam_kernel, adam_table_kernel)
-    return _step(launch, kernels, columns, ("X", "G", "M", "V", "TOP"), settings, constants)
+    columns = [params, grads, exp_avg, exp_avg_sq, top]
+    return _step(launch, adam_kernel, columns, ("X", "G", "M", "V", "TOP"), settings, constants)
 
 
 def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
@@ -261,19 +218,12 @@ def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
 
 
 def _step(
-    launch: Any, kernels: tuple[Any, Any], columns: Sequence[Sequence[Any]], names: Sequence[str],
+    launch: Any, kernel: Any, columns: Sequence[Sequence[Any]], names: Sequence[str],
     settings: list[int], constants: dict[str, Any],
 ) -> Any:  # fmt: skip
     rows = [row for row in zip(*columns) if row[0].size]
     if not all(_alike(row) for row in rows):
         return NotImplemented
-    table = getattr(launch, "table", None)
-    if table is None:
-        for row in rows:
-            n = row[0].size
-            extra = {"ACC": _accumulation(row), "WIDE": n >= NARROW, "BLOCK": BLOCK}
-            launch(kernels[0], (cdiv(n, BLOCK),), [*row, n, *settings], constants | extra)
-        return None
     groups: dict[tuple, list] = {}
     for row in rows:
         aligned = all(x.ptr % ALIGNMENT == 0 for x in row)
@@ -283,8 +233,8 @@ def _step(
         extra = {name: _type(x.dtype) for name, x in zip(names, group[0])}
         extra |= {"ALIGNED": aligned, "ACC": _accumulation(group[0]), "BLOCK": BLOCK,
                   "STEPS": max(len(group) - 1, 0).bit_length()}  # fmt: skip
-        args = [table(cells), len(group), *settings]
-        launch(kernels[1], (programs,), args, constants | extra)
+        args = [launch.table(cells), len(group), *settings]
+        launch(kernel, (programs,), args, constants | extra)
     return None
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,20 +21,10 @@ import triton
 import triton.language as tl
 
 from ..dtypes import DType, float32, float64, int32, int64
-from ._index import (
-    MAX_GROUPS,
-    REAL,
-    both,
-    convert,
-    group,
-    is_wide,
-    of_cols,
-    of_rows,
-    offset,
-    spread,
-    upcast,
-)
+from ._index import REAL, both, convert, of_cols, of_rows, offset, run, spread, upcast
 from ._math import pow, sqrt
+from ._reduction import Plan, load_block, plan_of, whole
+from .moments import moments as moments
 
 LOWEST_32 = tl.constexpr(-0x80000000)
 LOWEST_64 = tl.constexpr(-0x8000000000000000)
@@ -72,11 +61,11 @@ def decode(i, FLIP: tl.constexpr, DTYPE: tl.constexpr):
     """The value that `encode` made `i` of, DTYPE or what converts to it."""
     if FLIP:
         i = ~i
-    if DTYPE == tl.float64:
+    if DTYPE.is_fp64():
         return from_bits(i).to(tl.float64, bitcast=True)
     elif DTYPE.is_floating():
         return from_bits(i).to(tl.float32, bitcast=True)
-    elif DTYPE == tl.uint64:
+    elif DTYPE.is_uint64():
         return (i ^ LOWEST_64).to(tl.uint64, bitcast=True)
     else:
         return i
@@ -153,35 +142,6 @@ def result(r, n, order, OP: tl.constexpr, DTYPE: tl.constexpr):
     return convert(r, DTYPE)
 
 
-@triton.jit
-def load_block(
-    p,  # (M, N)
-    o_m,
-    m_m,
-    o_n,
-    hi,
-    r1,
-    r2,
-    r3,
-    x0,
-    x1,
-    x2,
-    x3,
-    RD: tl.constexpr,
-    OUTER: tl.constexpr,
-    MASK_M: tl.constexpr,
-    MASK_N: tl.constexpr,
-):
-    """Elements at row offsets o_m and columns o_n, 0 outside."""
-    o = spread(o_m, offset(o_n, r1, r2, r3, x0, x1, x2, x3, RD), OUTER)
-    if MASK_N:
-        return tl.load(p + o, mask=both(m_m, o_n < hi, OUTER), other=0)
-    elif MASK_M:
-        return tl.load(p + o, mask=of_rows(m_m, OUTER), other=0)
-    else:
-        return tl.load(p + o)
-
-
 # fmt: off
 @triton.jit
 def reduce_kernel(
@@ -253,7 +213,7 @@ def arg_kernel(
     lo = i_part * chunk
     hi = tl.minimum(lo + chunk, n)
     axis: tl.constexpr = 0 if OUTER else 1
-    lowest: tl.constexpr = LOWEST_64 if KEY == tl.int64 else LOWEST_32
+    lowest: tl.constexpr = LOWEST_64 if KEY.is_int64() else LOWEST_32
 
     shape: tl.constexpr = (BLOCK_N, BLOCK_M) if OUTER else (BLOCK_M, BLOCK_N)
     best = tl.full(shape, lowest, KEY)
@@ -283,181 +243,10 @@ def arg_kernel(
     tl.store(p_out + (i_part * m + o_m), first, mask=m_m)
 
 
-@triton.jit
-def moments_kernel(
-    p_x,  # (M, N)
-    p_var,  # (parts, M): the variance, or the sum of squared deviations where parts follow
-    p_mean,  # (parts, M) or None
-    m, n, chunk, correction,
-    k1, k2, k3, k_x0, k_x1, k_x2, k_x3,
-    r1, r2, r3, r_x0, r_x1, r_x2, r_x3,
-    ACC: tl.constexpr, LAST: tl.constexpr,
-    KD: tl.constexpr, RD: tl.constexpr, OUTER: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, MASK_M: tl.constexpr, FULL: tl.constexpr,
-    TAIL: tl.constexpr, WIDE: tl.constexpr,
-):
-    i_m = tl.program_id(0)
-    i_part = tl.program_id(1)
-    if WIDE:
-        i_m = i_m.to(tl.int64)
-        i_part = i_part.to(tl.int64)
-    o_m = i_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    m_m = o_m < m
-    row = offset(o_m, k1, k2, k3, k_x0, k_x1, k_x2, k_x3, KD)
-    cols = tl.arange(0, BLOCK_N)
-    lo = i_part * chunk
-    hi = tl.minimum(lo + chunk, n)
-    whole = lo + (hi - lo) // BLOCK_N * BLOCK_N
-
-    # Welford's recurrence in every lane.
-    shape: tl.constexpr = (BLOCK_N, BLOCK_M) if OUTER else (BLOCK_M, BLOCK_N)
-    mean = tl.zeros(shape, ACC)
-    square = tl.zeros(shape, ACC)
-    count = tl.zeros((1,), ACC)
-    if FULL:
-        for start in range(lo, whole, BLOCK_N):
-            x = load_block(p_x, row, m_m, start + cols, hi, r1, r2, r3, r_x0, r_x1, r_x2, r_x3,
-                           RD, OUTER, MASK_M, False).to(ACC)
-            count += 1
-            d = x - mean
-            mean += d * (1.0 / count)[:, None]
-            square += d * (x - mean)
-    if TAIL:
-        for start in range(whole, hi, BLOCK_N):
-            x = load_block(p_x, row, m_m, start + cols, hi, r1, r2, r3, r_x0, r_x1, r_x2, r_x3,
-                           RD, OUTER, MASK_M, True).to(ACC)
-            count += 1
-            d = tl.where(of_cols(start + cols < hi, OUTER), x - mean, 0.0)
-            mean += d * (1.0 / count)[:, None]
-            square += d * (x - mean)
-    weight = of_cols(((hi - lo - cols + (BLOCK_N - 1)) // BLOCK_N).to(ACC), OUTER)
-    store_moments(p_var, p_mean, mean, square, weight, hi - lo, n, correction,
-                  i_part * m + o_m, m_m, OUTER, LAST)
-
-
-@triton.jit
-def store_moments(
-    p_var, p_mean, mean, square, weight, count, n, correction, o, m_m,
-    OUTER: tl.constexpr, LAST: tl.constexpr,
-):
-    """Merge lanes of `weight` elements each, `count` in all, by Chan's formula, and store."""
-    axis: tl.constexpr = 0 if OUTER else 1
-    centre = tl.sum(mean * weight, axis) / tl.full((1,), count, mean.dtype)
-    d = mean - of_rows(centre, OUTER)
-    var = tl.sum(square + weight * d * d, axis)
-    if LAST:
-        var = var / tl.maximum(tl.full((1,), n, mean.dtype) - correction, 0.0)
-    tl.store(p_var + o, var.to(p_var.dtype.element_ty), mask=m_m)
-    if p_mean is not None:
-        tl.store(p_mean + o, centre.to(p_mean.dtype.element_ty), mask=m_m)
-
-
-@triton.jit
-def moments_merge_kernel(
-    p_square, p_centre,  # (parts, M)
-    p_var, p_mean,  # (M); p_mean may be None
-    m, n, chunk, parts, correction,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-):
-    o_m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    o_n = tl.arange(0, BLOCK_N)
-    m_m = o_m < m
-    o = o_n[:, None] * m + o_m[None, :]
-    inside = (o_n < parts)[:, None] & m_m[None, :]
-    mean = tl.load(p_centre + o, mask=inside, other=0)
-    square = tl.load(p_square + o, mask=inside, other=0)
-    weight = tl.minimum(n - o_n.to(tl.int64) * chunk, chunk)
-    weight = tl.where(o_n < parts, weight, 0).to(mean.dtype)[:, None]
-    store_moments(p_var, p_mean, mean, square, weight, n, n, correction, o_m, m_m, True, True)
 # fmt: on
 
 
 # -- host --------------------------------------------------------------------------------------
-
-
-class Plan(NamedTuple):
-    """How an (M, N) reduction is cut in blocks and parts."""
-
-    m: int
-    n: int
-    parts: int
-    chunk: int
-    ints: tuple[int | None, ...]
-    constants: dict[str, Any]
-    masks: dict[str, bool]  # the constants of the kernels that tell whole strips from tails
-    warps: int
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return triton.cdiv(self.m, self.constants["BLOCK_M"]), self.parts
-
-
-@lru_cache(maxsize=4096)
-def plan_for(
-    shape: tuple,
-    strides: tuple,
-    dims: tuple,
-    itemsize: int,
-    sms: int,
-    ordered: bool = False,
-    per_row: int = 0,
-) -> Plan | None:
-    """The plan to reduce operands of one shape, `strides` those of each; None for too many runs.
-
-    `ordered` keeps the order of `dims`, else they are walked as they lie in memory. The last
-    `per_row` operands do not change along `dims`, and get no strides there.
-    """
-    kept = [d for d in range(len(shape)) if d not in dims]
-    reduced = sorted(dims) if ordered else sorted(dims, key=lambda d: -abs(strides[0][d]))
-    rows, cols = group(shape, strides, kept), group(shape, strides, reduced)
-    if max(len(rows.sizes), len(cols.sizes)) > MAX_GROUPS:
-        return None
-    m, n = rows.size, cols.size
-    outer = m > 1 and abs(rows.inner()) < abs(cols.inner())
-    block_m, block_n, warps = blocks(m, n, itemsize, outer)
-    parts, chunk = _parts(triton.cdiv(m, block_m), n, block_n, sms)
-    constants = {
-        "KD": rows.depth,
-        "RD": cols.depth,
-        "OUTER": outer,
-        "BLOCK_M": block_m,
-        "BLOCK_N": block_n,
-        "WIDE": is_wide(max(m * parts, n), rows, cols),
-    }
-    masks = {"MASK_M": m % block_m != 0, "FULL": n >= block_n, "TAIL": n % block_n != 0}
-    varying = 3 + 4 * (len(strides) - per_row)
-    ints = (*rows.ints(), *cols.ints()[:varying])
-    return Plan(m, n, parts, chunk, ints, constants, masks, warps)
-
-
-def blocks(m: int, n: int, itemsize: int, outer: bool) -> tuple[int, int, int]:
-    """Rows and columns of a block, and warps: 64 bytes a thread."""
-    elements = min(8192 // itemsize, 4096)
-    rows, cols = triton.next_power_of_2(max(m, 1)), triton.next_power_of_2(max(n, 1))
-    if outer:
-        block_m = min(rows, max(256 // itemsize, elements // cols))
-        return block_m, min(cols, max(elements // block_m, 1)), 4
-    if n >= 4 * elements:
-        return 1, 2 * elements, 8
-    block_n = min(cols, elements)
-    return min(rows, elements // block_n), block_n, 4
-
-
-def _parts(programs: int, n: int, block_n: int, sms: int) -> tuple[int, int]:
-    """In how many parts of what length N is cut, so that every multiprocessor has work."""
-    strips = triton.cdiv(n, block_n)
-    parts = min(strips // 4, triton.cdiv(8 * sms, max(programs, 1)), 1024)
-    if parts < 2:
-        return 1, max(n, 1)
-    chunk = triton.cdiv(strips, parts) * block_n
-    return triton.cdiv(n, chunk), chunk
-
-
-def plan_of(launch: Any, x: Any, dims: Sequence[int], ordered: bool = False) -> Plan | None:
-    """The plan of a reduction of `x`; None where its layout or dtype is not served."""
-    if x.dtype.name not in REAL:
-        return None
-    return plan_for(x.shape, (x.strides,), tuple(dims), x.itemsize, launch.target.sms, ordered)
 
 
 def key_type(dtype: DType) -> DType:
@@ -530,26 +319,12 @@ def _run(
     args = [x, out, plan.m, plan.n, plan.chunk, total, operation.order, *plan.ints]
     constants = {**plan.constants, **plan.masks, **operation.constants()}
     constants |= {"FIRST": first, "LAST": last}
-    launch(reduce_kernel, plan.grid, args, constants, plan.warps)
+    run(launch, reduce_kernel, plan.grid, args, constants, plan.warps)
 
 
 def fold_parts(launch: Any, out: Any, part: Any, operation: Operation, total: int = 1) -> None:
     """Reduce the (parts, M) results of a first pass to M; a mean divides by `total`."""
     _run(launch, out, part, whole(part), operation, total, first=False)
-
-
-def whole(part: Any) -> Plan:
-    """The plan that reduces (parts, M) over parts at once."""
-    plan = plan_for(part.shape, (part.strides,), (0,), part.itemsize, 0)
-    assert plan is not None
-    return plan
-
-
-def logsumexp(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over `dims`."""
-    from .softmax import logsumexp as reduce_logsumexp  # it is built on this module
-
-    return reduce_logsumexp(launch, out, x, dims=dims, keepdim=keepdim)
 
 
 def partial_sums(launch: Any, x: Any) -> Any:
@@ -606,13 +381,20 @@ def norm(
     return _reduce(launch, out, x, dims, name, float(p) if name == "norm" else None)
 
 
+def logsumexp(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bool = False) -> Any:
+    """log(sum(exp(x))) over `dims`."""
+    from .softmax import logsumexp as reduce_logsumexp  # it is built on this module
+
+    return reduce_logsumexp(launch, out, x, dims=dims, keepdim=keepdim)
+
+
 def argmax(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bool = False) -> Any:
-    """The first place of the largest element over one dimension, or all; NaN counts as largest."""
+    """The first place of the largest element over one dimension, or all; NaN is largest."""
     return _arg(launch, out, x, dims, False)
 
 
 def argmin(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bool = False) -> Any:
-    """The first place of the smallest element over one dimension, or all; NaN counts as smallest."""
+    """The first place of the smallest element over one dimension, or all; NaN is smallest."""
     return _arg(launch, out, x, dims, True)
 
 
@@ -636,43 +418,4 @@ def _run_arg(
 ) -> None:
     args = [x, places, keys, out, plan.m, plan.n, plan.chunk, *plan.ints]
     constants = {**plan.constants, **constants, "FIRST": places is None}
-    launch(arg_kernel, plan.grid, args, constants, plan.warps)
-
-
-def moments(
-    launch: Any,
-    out: tuple[Any, Any],
-    x: Any,
-    *,
-    dims: Sequence[int],
-    correction: float,
-    keepdim: bool = False,
-) -> Any:
-    """(variance, mean) over `dims`; the sum of squares is divided by N - correction.
-
-    The mean may be None. Source of the merging of parts: Chan, Golub and LeVeque, "Updating
-    formulae and a pairwise algorithm for computing sample variances", 1979.
-    """
-    var, mean = out
-    plan = plan_of(launch, x, dims)
-    if plan is None or x.dtype.category != 2:
-        return NotImplemented
-    acc = float64 if x.dtype is float64 else float32
-    less = np.float64(correction) if acc is float64 else float(correction)
-    constants = {**plan.constants, **plan.masks, "LAST": plan.parts == 1}
-    constants["ACC"] = getattr(tl, acc.name)
-    numbers = [plan.m, plan.n, plan.chunk, less, *plan.ints]
-    if plan.parts == 1:
-        launch(moments_kernel, plan.grid, [x, var, mean, *numbers], constants, plan.warps)
-        return None
-    square, centre = (launch.empty((plan.parts, plan.m), acc) for _ in range(2))
-    launch(moments_kernel, plan.grid, [x, square, centre, *numbers], constants, plan.warps)
-    block_n = triton.next_power_of_2(plan.parts)
-    block_m = min(triton.next_power_of_2(plan.m), max(4096 // block_n, 1))
-    launch(
-        moments_merge_kernel,
-        (triton.cdiv(plan.m, block_m),),
-        [square, centre, var, mean, plan.m, plan.n, plan.chunk, plan.parts, less],
-        {"BLOCK_M": block_m, "BLOCK_N": block_n},
-    )
-    return None
+    run(launch, arg_kernel, plan.grid, args, constants, plan.warps)

@@ -27,9 +27,10 @@ from ._index import (
     of_rows,
     offset,
     row_blocks,
+    run,
     spread,
 )
-from .reduce import Plan, plan_of, whole
+from ._reduction import Plan, plan_of, whole
 
 INF = tl.constexpr(float("inf"))
 
@@ -300,7 +301,7 @@ def _run(launch: Any, kernels: tuple, out: Any, inputs: tuple, dim: int, log: bo
         return NotImplemented
     if out.size:
         constants = {**plan.constants, "LOG": log, "ACC": getattr(tl, acc.name)}
-        launch(kernels[plan.looped], plan.grid, [*arrays, *plan.ints], constants, plan.warps)
+        run(launch, kernels[plan.looped], plan.grid, [*arrays, *plan.ints], constants, plan.warps)
     return None
 
 
@@ -346,4 +347,4 @@ def logsumexp(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bo
 def _run_logsumexp(launch: Any, out: Any, x: Any, plan: Plan, acc: DType) -> None:
     constants = {**plan.constants, "ACC": getattr(tl, acc.name)}
     args = [x, out, plan.m, plan.n, plan.chunk, *plan.ints]
-    launch(logsumexp_kernel, plan.grid, args, constants, plan.warps)
+    run(launch, logsumexp_kernel, plan.grid, args, constants, plan.warps)

@@ -36,8 +36,8 @@ def _vector(name: str, x: Tensor, dim: int, index: Any) -> int:
 
 
 def _check(index: np.ndarray, n: int) -> None:
-    if index.size and (int(index.min()) < 0 or int(index.max()) >= n):
-        bad = int(index.min()) if int(index.min()) < 0 else int(index.max())
+    if index.size and (index.min() < 0 or index.max() >= n):
+        bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise IndexError(f"index out of range in self: index {bad}, size {n}")
 
 

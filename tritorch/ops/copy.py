@@ -121,6 +121,8 @@ class _Move(Op):
     def compute(self, inputs: Any, params: dict, out: Any = None) -> Any:
         from ..runtime import accelerator
 
+        if not isinstance(inputs[0], Tensor):
+            raise TypeError(f"{self.name}: expected a Tensor, got {type(inputs[0]).__name__}")
         x, target = inputs[0]._data, params["device"]
         if target.type == "meta":
             return accelerator.meta(x.shape, inputs[0].dtype)
@@ -274,7 +276,7 @@ copy_into = _CopyInto(
     ("x", "source"),
     _second,
     vjp=(zero, lambda g: g),
-    samples=lambda s: [s((2, 3), (3,)), s((2, 3), (2, 3))],
+    samples=lambda s: [s((2, 3), (3,)), s((2, 3), (2, 3)), s((0, 3), (3,))],
 )
 
 
@@ -322,7 +324,7 @@ fill_op = _Fill(
     ("x", "value"),
     _second,
     vjp=(zero, lambda g: g.sum()),
-    samples=lambda s: [s((2, 3), 1.5)],
+    samples=lambda s: [s((2, 3), 1.5), s((0,), 1.5)],
 )
 
 

@@ -241,6 +241,7 @@ def entropy_samples(s: Any) -> list:
         s((2, 5, 3), s.ints(5, (2, 3)), weight, dim=1, **plain | {"reduction": "none"}),
         s((4, 5), np.array([1, 2, 0, 2]), None, dim=1, **plain | {"ignore_index": 2}),
         s((2, 131), s.ints(131, (2,)), None, dim=1, **plain | {"smoothing": 0.1}),
+        s((0, 5), s.ints(5, (0,)), None, dim=1, **plain | {"reduction": "sum"}),
     ]
 
 
@@ -254,6 +255,7 @@ def _entropy_backward_samples(s: Any) -> list:
         s(s.reals(()), x, t, None, lse, one, smoothing=0.0, **plain),
         s(s.reals(()), x, t, weight, lse, many, smoothing=0.2, **plain),
         s(s.reals((3,)), x, t, None, lse, one, smoothing=0.0, **plain | {"reduction": "none"}),
+        s((), x[:0], t[:0], None, lse[:0], one, smoothing=0.0, **plain),
     ]
 
 

@@ -52,6 +52,7 @@ def _launch(launch: Any, out: Any, weight: Any, index: Any, **_: Any) -> Any:
         s((5, 3), s.ints(5, (6,)), padding_idx=2, scale_grad_by_freq=False, smooth=False),
         s((4, 2), s.ints(4, ()), padding_idx=None, scale_grad_by_freq=False),
         s((4, 2), s.ints(4, (5,)), padding_idx=None, scale_grad_by_freq=True, smooth=False),
+        s((4, 2), s.ints(4, (0, 3)), padding_idx=None, scale_grad_by_freq=False),
     ],
 )
 def embedding_op(
@@ -90,6 +91,7 @@ def _backward(
         s((2, 4, 3), s.ints(5, (2, 4)), num=5, padding_idx=None, scale_grad_by_freq=False),
         s((6, 3), s.ints(5, (6,)), num=5, padding_idx=2, scale_grad_by_freq=False),
         s((6, 2), s.ints(4, (6,)), num=4, padding_idx=1, scale_grad_by_freq=True),
+        s((0, 2), s.ints(4, (0,)), num=4, padding_idx=None, scale_grad_by_freq=False),
     ],
 )
 def embedding_backward(

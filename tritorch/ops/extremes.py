@@ -106,7 +106,8 @@ def aminmax(
     for o in out:
         if o.dtype is not input.dtype:
             raise RuntimeError(
-                f"aminmax: Expected out tensor to have dtype {input.dtype}, but got {o.dtype} instead"
+                f"aminmax: Expected out tensor to have dtype {input.dtype}, but got {o.dtype} "
+                "instead"
             )
     with no_grad():
         found = amin_op(input, **params), amax_op(input, **params)

@@ -127,6 +127,7 @@ def _backward_samples(s: Any) -> list:
     return [
         s((2, 4, 3), x, (4,), mean, rstd, groups=2, affine=(True, True)),
         s((2, 4, 3), x, None, mean, rstd, groups=2, affine=(False, False)),
+        s((0, 4, 3), (0, 4, 3), (4,), (0, 2), (0, 2), groups=2, affine=(True, True)),
     ]
 
 
@@ -196,6 +197,7 @@ def _meta(x: Tensor, weight: Any, bias: Any, *, groups: int, eps: float) -> list
         s((3, 4), None, None, groups=2, eps=1e-3),
         s((1, 3, 2, 2), (3,), None, groups=3, eps=1e-5),
         s((2, 6, 11), (6,), (6,), groups=1, eps=1e-5),
+        s((0, 4, 3), (4,), (4,), groups=2, eps=1e-5),
     ],
 )
 def group_norm_op(x: Any, weight: Any, bias: Any, *, groups: int, eps: float) -> Any:

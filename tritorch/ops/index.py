@@ -108,9 +108,9 @@ def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
 )
 def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
     """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
-    _check_bounds(x.shape, indices, dims)
     if len(dims) == 1:
         return rows.take(x, indices[0], dims[0])
+    _check_bounds(x.shape, indices, dims)
     return x[_key(x.ndim, indices, dims)]
 
 
@@ -166,6 +166,7 @@ def _put_vjp(
         s((3, 4), (5, 4), s.ints(3, (5,)), dims=(0,), accumulate=True),
         s((2, 3, 2), (), s.ints(2, (3,)), s.ints(2, (3,)), dims=(0, 2), accumulate=True),
         s((2, 3), (1,), np.array([[0], [1]]), np.array([0, 2]), dims=(0, 1), accumulate=False),
+        s((2, 3), (0, 3), s.ints(2, (0,)), dims=(0,), accumulate=True),
     ],
 )
 def index_put_op(
@@ -209,6 +210,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         elif k is Ellipsis and dots is None:
             dots = at
             continue
+        if key.__class__ is Tensor and key.dtype is dtypes.int64 and key._data.ndim:
+            if self._data.ndim and key._data.__class__ is self._data.__class__:
+                return index_op(self, key, dims=(0,))
         return _general(self, key)
     if dots is not None:
         plain = _without_dots(plain, dots, self._data.ndim)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
+from ..autograd.mode import state
 from ..autograd.rules import joint
 from ..dtypes import DType
 from ..op import primitive
 from ..runtime import host, parallel
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .api import PUBLIC, public
 from .view import _slice
 
@@ -120,6 +121,30 @@ def check_list(name: str, tensors: Any) -> list[Tensor]:
     return found
 
 
+def _joined(tensors: Any, dim: int, new_dim: bool) -> Tensor | None:
+    """Small tensors of one dtype on the CPU, joined the short way; None for all others."""
+    if state.transforms or tensors.__class__ not in (list, tuple) or not tensors:
+        return None
+    dtype, size, datas = getattr(tensors[0], "dtype", None), 0, []
+    for t in tensors:
+        if t.__class__ is not Tensor or t.dtype is not dtype or t._data.__class__ is not np.ndarray:
+            return None
+        datas.append(t._data)
+        size += t._data.size
+    n = datas[0].ndim + new_dim
+    if size > parallel.BIG or dim.__class__ is not int or not -n <= dim < n:
+        return None
+    dim = dim + n if dim < 0 else dim
+    try:
+        data = np.stack(datas, dim) if new_dim else np.concatenate(datas, dim)
+    except ValueError:
+        return None
+    out = wrap(data, dtype)  # type: ignore[arg-type]
+    if state.grad:
+        (stack_op if new_dim else cat_op).record(tensors, {"dim": dim}, out)
+    return out
+
+
 @public("concat", "concatenate", method=False, out=True)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors behind each other along an existing dimension, promoted to one dtype.
@@ -131,6 +156,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         >>> torch.cat([torch.zeros(2, 1), torch.ones(2, 2)], dim=1).tolist()
         [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     """
+    quick = _joined(tensors, dim, False)
+    if quick is not None:
+        return quick
     found = check_list("cat", tensors)
     if not found:
         raise ValueError("cat(): expected a non-empty list of Tensors")
@@ -177,7 +205,12 @@ def _launch_stack(launch: Any, out: Any, *xs: Any, dim: int) -> Any:
     triton=_launch_stack,
     exact=True,
     vjp=joint(_stack_vjp),
-    samples=lambda s: [s((2, 3), (2, 3), dim=0), s((3,), (3,), (3,), dim=1), s((1,), (1,), dim=0)],
+    samples=lambda s: [
+        s((2, 3), (2, 3), dim=0),
+        s((3,), (3,), (3,), dim=1),
+        s((1,), (1,), dim=0),
+        s((0,), (0,), dim=1),
+    ],
 )
 def stack_op(*xs: Any, dim: int) -> Any:
     """Arrays of one shape along a new dimension."""
@@ -187,6 +220,9 @@ def stack_op(*xs: Any, dim: int) -> Any:
 @public(method=False, out=True)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape along a new dimension, promoted to one dtype."""
+    quick = _joined(tensors, dim, True)
+    if quick is not None:
+        return quick
     found = check_list("stack", tensors)
     if not found:
         raise RuntimeError("stack expects a non-empty TensorList")

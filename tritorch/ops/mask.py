@@ -266,7 +266,25 @@ attach("masked_scatter_", masked_scatter_)
 # -- triangles -----------------------------------------------------------------------------------
 
 
-def _triangle(name: str, keep: Callable) -> Callable:
+STRIPE = 64  # rows that are copied together
+
+
+def _stripe(x: np.ndarray, out: np.ndarray, start: int, k: int, lower: bool) -> None:
+    """Some rows of a triangle: what all of them keep, what none keeps, and the diagonal between."""
+    rows = slice(start, min(start + STRIPE, x.shape[-2]))
+    m = x.shape[-1]
+    first = min(max(start + k + lower, 0), m)  # the diagonal's columns
+    last = min(max(rows.stop - 1 + k + lower, first), m)
+    kept, dropped = (
+        (slice(0, first), slice(last, m)) if lower else (slice(last, m), slice(0, first))
+    )
+    out[..., rows, kept] = x[..., rows, kept]
+    out[..., rows, dropped] = 0
+    mask = (_lower if lower else _upper)(rows.stop - start, last - first, k + start - first)
+    out[..., rows, first:last] = np.where(mask, x[..., rows, first:last], out.dtype.type(0))
+
+
+def _triangle(name: str) -> Callable:
     @primitive(
         name=name,
         meta=same_as("x"),
@@ -281,9 +299,10 @@ def _triangle(name: str, keep: Callable) -> Callable:
         ],
     )
     def triangle(x: Any, *, diagonal: int) -> Any:
-        mask = keep(x.shape[-2], x.shape[-1], diagonal)
-        drop = np.broadcast_to(~mask, x.shape)
-        return _filled(x, drop, np.zeros((), x.dtype), host.empty(x.shape, x.dtype))
+        out = host.empty(x.shape, x.dtype)
+        for start in range(0, x.shape[-2], STRIPE):
+            _stripe(x, out, start, diagonal, name == "tril")
+        return out
 
     op = triangle
 
@@ -308,7 +327,7 @@ def _upper(n: int, m: int, k: int) -> np.ndarray:
     return np.arange(m) >= np.arange(n)[:, None] + k
 
 
-tril, triu = _triangle("tril", _lower), _triangle("triu", _upper)
+tril, triu = _triangle("tril"), _triangle("triu")
 
 
 def _indices(name: str, keep: Callable) -> None:

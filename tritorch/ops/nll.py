@@ -85,6 +85,7 @@ def _nll_backward_samples(s: Any) -> list:
     return [
         s(s.reals(()), t, weight, np.asarray(weight[t].sum()), reduction="mean", **more),
         s(s.reals((3,)), t, None, np.asarray(3.0), reduction="none", **more),
+        s((0,), t[:0], None, np.asarray(0.0), reduction="none", **more | {"shape": (0, 5)}),
     ]
 
 

@@ -157,6 +157,7 @@ def _layer_backward_samples(s: Any) -> list:
     return [
         s((3, 4), x, (4,), mean, rstd, **more),
         s((3, 4), x, None, mean, rstd, **more | {"affine": (False, False)}),
+        s((0, 4), (0, 4), (4,), (0,), (0,), **more),
     ]
 
 
@@ -356,7 +357,10 @@ def _rms_norm_backward(
 def _rms_backward_samples(s: Any) -> list:
     x = s.reals((3, 4))
     rstd = 1 / np.sqrt((x * x).mean(1) + 1e-5)
-    return [s((3, 4), x, (4,), rstd, n=1, affine=(True, False))]
+    return [
+        s((3, 4), x, (4,), rstd, n=1, affine=(True, False)),
+        s((0, 4), (0, 4), (4,), (0,), n=1, affine=(True, False)),
+    ]
 
 
 @fused(
@@ -400,6 +404,7 @@ def _rms_norm_vjp(
         s((3, 4), (4,), n=1, eps=1e-5),
         s((2, 3, 4), None, n=2, eps=1e-3),
         s((2, 131), (131,), n=1, eps=1e-5),
+        s((0, 4), (4,), n=1, eps=1e-5),
     ],
 )
 def rms_norm_op(x: Any, weight: Any, *, n: int, eps: float) -> Any:

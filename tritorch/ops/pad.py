@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,103 @@ def _circular(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
 MODES: dict[str, Callable] = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
 
 
+# -- on the CPU: one copy, and the borders from it ------------------------------------------------
+
+
+def _borders(mode: str, d: int, m: int, before: int, after: int) -> Iterator[tuple[tuple, tuple]]:
+    """(where a border lies, what of the rest it repeats) along dimension `d` of `m` elements."""
+    end, lead = before + m, (ALL,) * d
+    if mode == "reflect":
+        stop = end - 2 - after
+        left = slice(2 * before, before, -1)
+        right = slice(end - 2, None if stop < 0 else stop, -1)
+    elif mode == "replicate":
+        left, right = slice(before, before + 1), slice(end - 1, end)
+    else:
+        left, right = slice(m, m + before), slice(before, before + after)
+    if before:
+        yield (*lead, slice(0, before)), (*lead, left)
+    if after:
+        yield (*lead, slice(end, end + after)), (*lead, right)
+
+
+def _interior(shape: Sequence[int], pad: Pairs) -> tuple[tuple, tuple, list[int]]:
+    """Where in the result the input lies, which part of the input, and the sizes of that."""
+    inner, source, sizes = [], [], []
+    for n, (a, b) in zip(shape, pad, strict=True):
+        m = n + min(a, 0) + min(b, 0)
+        inner.append(slice(max(a, 0), max(a, 0) + m))
+        source.append(slice(max(-a, 0), max(-a, 0) + m))
+        sizes.append(m)
+    return tuple(inner), tuple(source), sizes
+
+
+def _border_steps(shape: Sequence[int], pad: Pairs, mode: str) -> list[tuple[tuple, tuple]]:
+    inner, _, sizes = _interior(shape, pad)
+    steps = []
+    for d, (a, b) in enumerate(pad):
+        rest = inner[d + 1 :]
+        for to, of in _borders(mode, d, sizes[d], max(a, 0), max(b, 0)):
+            steps.append(((*to, *rest), (*of, *rest)))
+    return steps
+
+
+def _border_meta(x: Tensor, *, pad: Pairs, mode: str) -> tuple:
+    return tuple(n + a + b for n, (a, b) in zip(x._data.shape, pad, strict=True)), x.dtype
+
+
+@primitive(
+    name="pad_borders",
+    meta=_border_meta,
+    exact=True,
+    vjp=lambda g, x_shape, pad, mode: border_backward(g, shape=tuple(x_shape), pad=pad, mode=mode),
+    samples=lambda s: [
+        s((2, 4), pad=((0, 0), (3, 2)), mode="reflect"),
+        s((3, 4), pad=((2, 1), (-1, 2)), mode="reflect"),
+        s((2, 3), pad=((1, 4), (2, 0)), mode="replicate"),
+        s((3, 4), pad=((3, 1), (0, 4)), mode="circular"),
+    ],
+)
+def border_op(x: Any, *, pad: Pairs, mode: str) -> Any:
+    """`x` within borders that repeat it."""
+    inner, source, _ = _interior(x.shape, pad)
+    out = host.empty(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype)
+    copy_part(out[inner], x[source])
+    for to, of in _border_steps(x.shape, pad, mode):
+        np.copyto(out[to], out[of])
+    return out
+
+
+def _border_backward_meta(g: Tensor, *, shape: tuple, pad: Pairs, mode: str) -> tuple:
+    return shape, g.dtype
+
+
+@primitive(
+    name="pad_borders_backward",
+    meta=_border_backward_meta,
+    vjp=lambda g, pad, mode: border_op(g, pad=pad, mode=mode),
+    samples=lambda s: [
+        s((2, 9), shape=(2, 4), pad=((0, 0), (3, 2)), mode="reflect"),
+        s((6, 5), shape=(3, 4), pad=((2, 1), (-1, 2)), mode="reflect"),
+        s((7, 5), shape=(2, 3), pad=((1, 4), (2, 0)), mode="replicate"),
+        s((7, 8), shape=(3, 4), pad=((3, 1), (0, 4)), mode="circular"),
+    ],
+)
+def border_backward(g: Any, *, shape: tuple, pad: Pairs, mode: str) -> Any:
+    """The transpose: borders are added to what they repeat."""
+    total = g.copy()
+    for to, of in reversed(_border_steps(shape, pad, mode)):
+        part, target = total[to], total[of]
+        for d, (n, m) in enumerate(zip(part.shape, target.shape, strict=True)):
+            if n != m:
+                part = part.sum(axis=d, keepdims=True)
+        target += part
+    inner, source, _ = _interior(shape, pad)
+    out = host.zeros(shape, g.dtype)
+    out[source] = total[inner]
+    return out
+
+
 def _check_borders(mode: str, x: Tensor, pad: Sequence[int]) -> None:
     """What PyTorch's three modes that read the tensor ask of it."""
     n, k, shape = x._data.ndim, len(pad) // 2, list(x._data.shape)
@@ -174,6 +271,8 @@ def pad(
     if mode not in MODES:
         raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
     _check_borders(mode, input, [int(p) for p in pad])
+    if input.is_cpu:
+        return border_op(input, pad=pairs, mode=mode)
     x = input
     for d, (before, after) in enumerate(pairs):
         if before < 0 or after < 0:  # crop first: the borders are those of what is left

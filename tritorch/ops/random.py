@@ -100,7 +100,9 @@ def bernoulli_scalar(x: Any, *, p: float, seed: int, offset: int) -> Any:
     meta=_like,
     triton="random.bernoulli",
     vjp=lambda g: g * 0,
-    samples=lambda s: [s(s.reals((3, 4), 0, 1), seed=1, offset=3, smooth=False)],
+    samples=lambda s: [
+        s(s.reals(shape, 0, 1), seed=1, offset=3, smooth=False) for shape in ((3, 4), (), (0, 2))
+    ],
 )
 def bernoulli_op(p: Any, *, seed: int, offset: int) -> Any:
     return streams.bernoulli(seed, offset, p.shape, np.asarray(p)).astype(p.dtype)

@@ -27,7 +27,12 @@ ALL = slice(None)
     triton="copy.flip",
     exact=True,
     vjp=lambda g, dims: flip_op(g, dims=dims),
-    samples=lambda s: [s((2, 3), dims=(0,)), s((2, 3, 4), dims=(0, 2)), s((), dims=())],
+    samples=lambda s: [
+        s((2, 3), dims=(0,)),
+        s((2, 3, 4), dims=(0, 2)),
+        s((), dims=()),
+        s((0, 3), dims=(1,)),
+    ],
 )
 def flip(x: Any, *, dims: tuple[int, ...]) -> Any:
     out = host.empty(x.shape, x.dtype)

@@ -102,6 +102,7 @@ def samples(s: Any, maker: Callable | None = None, **params: Any) -> list:
         s(make((2, 3)), dims=(0, 1), keepdim=False, **params),
         s(make(()), dims=(), keepdim=False, **params),
         s(make((131, 5)), dims=(0,), keepdim=False, **params),
+        s(make((0, 3)), dims=(1,), keepdim=False, **params),
         s(make((2, 1, 3)), dims=(1,), keepdim=False, **params),
     ]
 

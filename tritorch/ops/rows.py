@@ -42,8 +42,18 @@ def folded(shape: Sequence[int], dim: int) -> tuple[int, int, int]:
     return math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
 
 
+def in_range(i: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
+    """The index as contiguous int64; raises where it lies outside `[-n, n)`, wraps negative ones."""
+    i = np.ascontiguousarray(i, np.int64).reshape(i.shape)
+    if i.size and int(i.view(np.uint64).max()) >= n:  # a negative number is a large one
+        check_bounds(i, n, dim, True, error)
+        return np.where(i < 0, i + n, i)
+    return i
+
+
 def take(x: np.ndarray, i: np.ndarray, dim: int) -> np.ndarray:
     """`x` at the positions `i` of one dimension; negative positions count from the end."""
+    i = in_range(i, x.shape[dim], dim)
     out = host.empty((*x.shape[:dim], *i.shape, *x.shape[dim + 1 :]), x.dtype)
     if not out.size:
         return out
@@ -52,55 +62,85 @@ def take(x: np.ndarray, i: np.ndarray, dim: int) -> np.ndarray:
         return out
     outer, n, inner = folded(x.shape, dim)
     source, target = x.reshape(outer, n, inner), out.reshape(outer, i.size, inner)
-    i = np.ascontiguousarray(i).reshape(-1)
+    i = i.reshape(-1)
     if out.nbytes < LARGE:
-        np.take(source, i, axis=1, out=target, mode="wrap")
+        np.take(source, i, axis=1, out=target, mode="clip")
     elif outer > 1:
 
         def rows(start: int, stop: int) -> None:
-            np.take(source[start:stop], i, axis=1, out=target[start:stop], mode="wrap")
+            np.take(source[start:stop], i, axis=1, out=target[start:stop], mode="clip")
 
         parallel.run(rows, outer, -(-outer // parallel.get_num_threads()))
     else:
 
         def columns(start: int, stop: int) -> None:
-            np.take(source[0], i[start:stop], axis=0, out=target[0, start:stop], mode="wrap")
+            np.take(source[0], i[start:stop], axis=0, out=target[0, start:stop], mode="clip")
 
         parallel.run(columns, i.size, -(-i.size // parallel.get_num_threads()))
     return out
 
 
-def element_positions(shape: Sequence[int], i: np.ndarray, dim: int) -> np.ndarray:
+# -- elements along a dimension --------------------------------------------------------------------
+
+
+def element_positions(
+    shape: Sequence[int], i: np.ndarray, dim: int, first: tuple[int, int] = (0, 0)
+) -> np.ndarray:
     """For each element of `i` the flat position in an array of `shape` that it names along `dim`,
-    the other coordinates being its own."""
-    step, at = 1, 0
+    the other coordinates being its own, which in dimension `first[0]` begin at `first[1]`."""
+    step, steps = 1, {}
     for d in reversed(range(len(shape))):
-        line = (-1,) + (1,) * (len(shape) - 1 - d)
-        own = np.arange(i.shape[d]).reshape(line) if d != dim else i
-        at = at + own * step
-        step *= shape[d]
-    return np.broadcast_to(at, i.shape)
+        steps[d], step = step, step * shape[d]
+    base: Any = None
+    for d, n in enumerate(i.shape):
+        if d != dim and (n > 1 or d == first[0]):
+            start = first[1] if d == first[0] else 0
+            line = np.arange(start, start + n) * steps[d]
+            line = line.reshape((-1,) + (1,) * (i.ndim - 1 - d))
+            base = line if base is None else base + line
+    at = i if steps[dim] == 1 else i * steps[dim]
+    return at if base is None else at + base
+
+
+def over_elements(
+    shape: Sequence[int], i: np.ndarray, dim: int, body: Callable[[np.ndarray, tuple], None]
+) -> None:
+    """`body(positions, key)` for pieces `i[key]` of an index, over the threads.
+
+    Pieces are cut across `dim`: no two of them name the same element.
+    """
+    n = shape[dim]
+
+    def piece(key: tuple, first: tuple[int, int]) -> None:
+        part = np.ascontiguousarray(i[key], np.int64)
+        if int(part.view(np.uint64).max()) >= n:
+            check_bounds(part, n, dim, False, RuntimeError)
+        body(element_positions(shape, part, dim, first), key)
+
+    across = [d for d in range(i.ndim) if d != dim and i.shape[d] > 1]
+    if i.size <= parallel.BLOCK or not across:
+        piece((slice(None),) * i.ndim, (-1, 0))
+        return
+    d = across[0] if i.shape[across[0]] >= 64 else max(across, key=lambda d: i.shape[d])
+
+    def run(start: int, stop: int) -> None:
+        piece((slice(None),) * d + (slice(start, stop),), (d, start))
+
+    parallel.run(run, i.shape[d], max(1, parallel.BLOCK * i.shape[d] // i.size))
 
 
 def take_elements(flat: np.ndarray, shape: Sequence[int], i: np.ndarray, dim: int) -> np.ndarray:
     """The elements of a flattened array of `shape` that `i` names along `dim`."""
     out = host.empty(i.shape, flat.dtype)
-    if i.size <= parallel.BIG or i.ndim < 2:
-        return np.take(flat, element_positions(shape, i, dim), out=out, mode="clip")
-    d = (
-        0 if dim or i.shape[0] >= i.shape[1] else 1
-    )  # split where each part has positions of its own
-    step = math.prod(shape[d + 1 :])
 
-    def body(start: int, stop: int) -> None:
-        part = (slice(None),) * d + (slice(start, stop),)
-        at = element_positions(shape, i[part], dim)
-        if d != dim:
-            at = at + start * step
-        out[part] = np.take(flat, at, mode="clip")
+    def body(at: np.ndarray, key: tuple) -> None:
+        part = out[key]
+        if part.flags.c_contiguous:
+            np.take(flat, at, out=part, mode="clip")
+        else:
+            part[...] = np.take(flat, at, mode="clip")
 
-    grain = max(1, parallel.BLOCK * i.shape[d] // i.size)
-    parallel.run(body, i.shape[d], grain)
+    over_elements(shape, i, dim, body)
     return out
 
 
@@ -138,7 +178,8 @@ def add_rows(out: np.ndarray, i: np.ndarray, source: np.ndarray) -> None:
     n, width = out.shape
     if not source.size:
         return
-    if width == 1 or out.dtype.kind not in "fc" or not out.flags.c_contiguous:
+    served = out.dtype.kind in "fc" and out.itemsize > 2 and out.flags.c_contiguous
+    if width == 1 or not served:
         np.add.at(out[:, 0] if width == 1 else out, i, source[:, 0] if width == 1 else source)
         return
     source = np.ascontiguousarray(source, out.dtype)

@@ -221,8 +221,8 @@ def _running(name: str, ufunc: np.ufunc) -> Callable:
 
     return primitive(
         name=name,
-        triton=f"scan.{name}",
         outputs=("out", "indices"),
+        triton=f"scan.{name}",
         meta=lambda x, *, dim: [
             (tuple(x._data.shape), x.dtype),
             (tuple(x._data.shape), dtypes.int64),

@@ -144,6 +144,7 @@ def _gather_vjp(g: Tensor, x_shape: tuple, index: Tensor, dim: int) -> Tensor:
         s((3, 4), s.ints(4, (3, 7)), dim=1),
         s((2, 3, 4), s.ints(3, (2, 5, 3)), dim=1),
         s((), s.ints(1, ()), dim=0),
+        s((3, 4), s.ints(3, (0, 4)), dim=0),
     ],
 )
 def gather_op(x: Any, index: Any, *, dim: int) -> Any:
@@ -202,16 +203,17 @@ def _change_at(
     if not out.ndim:
         out = out.reshape(1)
     index = index.reshape(index.shape or (1,))
-    rows.check_bounds(index, out.shape[dim], dim, False, RuntimeError)
     src = src.reshape(src.shape or (1,))[tuple(slice(0, n) for n in index.shape)]
     wide = out if out.flags.c_contiguous else rows.copy_of(out)
     flat = wide.reshape(-1)
-    at = rows.element_positions(out.shape, index, dim).reshape(-1)
-    src = src.reshape(-1)
-    if reduce is None:
-        flat[at] = src
-    else:
-        _reduce_at(flat, at, src, reduce, include_self)
+
+    def body(at: np.ndarray, key: tuple) -> None:
+        if reduce is None:
+            flat[at] = src[key]
+        else:
+            _reduce_at(flat, at.reshape(-1), src[key].reshape(-1), reduce, include_self)
+
+    rows.over_elements(out.shape, index, dim, body)
     if wide is not out:
         np.copyto(out, wide)
 
@@ -225,11 +227,9 @@ def _reduce_at(
         _UFUNCS[reduce].at(flat, at, src)
         return
     np.add.at(flat, at, src)
-    count = np.bincount(at, minlength=flat.size)
-    count += include_self
-    hit = np.unique(at)
+    hit, count = np.unique(at, return_counts=True)
     divide = np.true_divide if flat.dtype.kind in "fc" else np.floor_divide
-    flat[hit] = divide(flat[hit], count[hit].astype(flat.dtype))
+    flat[hit] = divide(flat[hit], (count + include_self).astype(flat.dtype))
 
 
 def _zero_at(g: Tensor, index: Tensor, dim: int) -> Tensor:
@@ -329,6 +329,7 @@ def _reduce_samples(s: Any) -> Any:
             x = s.distinct((2, 9))
             at, keys = {"dim": 1, "include_self": include}, s.ints(4, (2, 5))
             yield s(x[:, :4], keys, x[:, 4:], reduce=reduce, **at)
+    yield s((2, 4), s.ints(4, (2, 0)), (2, 0), reduce="amax", dim=1, include_self=False)
 
 
 reduce_op = Update(

@@ -75,7 +75,9 @@ def _samples(s: Any) -> list:
 
 
 def _backward_samples(s: Any) -> list:
-    return [s((3, 4), (3, 4), dim=1), s((2, 3, 4), (2, 3, 4), dim=1), s((), (), dim=0)]
+    return [s((3, 4), (3, 4), dim=1), s((2, 3, 4), (2, 3, 4), dim=1), s((), (), dim=0)] + [
+        s(shape, shape, dim=1) for shape in ((0, 3), (3, 0))
+    ]
 
 
 @fused(

@@ -12,11 +12,8 @@ from ..op import primitive
 from ..tensor import Tensor, from_data
 from .api import public
 from .copy import to_array
-from .order import sort_lines, top_lines
+from .order import kth_lines, sort_lines, top_lines
 from .scatter import _add_at, zeros_for
-from .view import _slice
-
-ALL = slice(None)
 
 
 def _along_last(f: Any, x: np.ndarray, dim: int, *args: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +25,7 @@ def _along_last(f: Any, x: np.ndarray, dim: int, *args: Any) -> tuple[np.ndarray
     shape = moved.shape
     lines = np.ascontiguousarray(moved).reshape(-1, shape[-1]) if x.size else moved.reshape(0, 0)
     if not x.size:
-        n = args[0] if f is top_lines else shape[-1]
+        n = {top_lines: args[0], kth_lines: 1}.get(f, shape[-1])
         made = np.empty((*shape[:-1], n), x.dtype), np.empty((*shape[:-1], n), np.int64)
     else:
         made = tuple(r.reshape(*shape[:-1], -1) for r in f(lines, *args))
@@ -139,6 +136,22 @@ def topk(
     return return_types.topk(*topk_op(input, k=int(k), dim=d, largest=bool(largest)))
 
 
+def _kth_meta(x: Tensor, *, k: int, dim: int) -> list:
+    shape = tuple(1 if i == dim else n for i, n in enumerate(x._data.shape))
+    return [(shape, x.dtype), (shape, dtypes.int64)]
+
+
+@primitive(
+    name="kthvalue",
+    meta=_kth_meta,
+    outputs=("values", "indices"),
+    vjp=joint(_picked_vjp),
+    samples=lambda s: [s(s.distinct((3, 5)), k=2, dim=1), s(s.distinct((4, 3)), k=4, dim=0)],
+)
+def kth_op(x: Any, *, k: int, dim: int) -> tuple:
+    return _along_last(kth_lines, x, dim, k)
+
+
 @public(out=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
     """The k-th smallest element along a dimension, and where it is: (values, indices)."""
@@ -151,12 +164,10 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ret
         raise RuntimeError(
             f"kthvalue(): selected number k out of range for dimension {d}: k={k} of {n}"
         )
-    values, indices = sort_op(input, dim=d, descending=False)
-    if not input._data.ndim:
-        return return_types.kthvalue(values, indices)
-    at = slice(k - 1, k) if keepdim else k - 1
-    picked = (_slice(t, key=(ALL,) * d + (at,)) for t in (values, indices))
-    return return_types.kthvalue(*(t.clone() for t in picked))
+    values, indices = kth_op(input, k=int(k), dim=d)
+    if not keepdim and input._data.ndim:
+        values, indices = (t.squeeze(d) for t in (values, indices))
+    return return_types.kthvalue(values, indices)
 
 
 def _mode_lines(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,10 @@ def _with_hooks(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        for hook in self._optimizer_step_pre_hooks.values():
+        before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
+        if not (before or after) or self._stepping:  # a subclass's step may call this one
+            return step(self, *args, **kwargs)
+        for hook in before.values():
             given = hook(self, (self, *args), kwargs)
             if given is not None:
                 if not isinstance(given, tuple) or len(given) != 2:
@@ -39,8 +42,12 @@ def _with_hooks(step: Callable) -> Callable:
                         f"{given}."
                     )
                 (_, *args), kwargs = given  # type: ignore[assignment]
-        result = step(self, *args, **kwargs)
-        for hook in self._optimizer_step_post_hooks.values():
+        self._stepping = True
+        try:
+            result = step(self, *args, **kwargs)
+        finally:
+            self._stepping = False
+        for hook in after.values():
             hook(self, (self, *args), kwargs)
         return result
 
@@ -54,7 +61,7 @@ class Optimizer:
     "params"; `defaults` are the options of the groups that do not say otherwise.
     """
 
-    _step_kinds = ("step_pre", "step_post")
+    _stepping = False
     state: defaultdict[Any, Any]
     param_groups: list[dict[str, Any]]
 

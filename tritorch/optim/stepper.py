@@ -234,7 +234,8 @@ def raise_to(a: Any, b: Any) -> None:
     if a.__class__ is np.ndarray:
         np.maximum(a, b, out=a)
     else:
-        a.copy_(a.maximum(b))
+        recorded = a.requires_grad or b.requires_grad  # then `a` is saved, as it is now
+        a.copy_((a.clone() if recorded else a).maximum(b))
 
 
 def number(value: Any) -> Any:
