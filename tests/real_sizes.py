@@ -7,6 +7,7 @@ their declared samples with each size multiplied.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -116,6 +117,13 @@ def scans(**params: Any) -> Callable:
     return cases
 
 
+def norms(e: Any) -> list[Case]:
+    """Every order along rows; one of them along columns and over everything."""
+    orders = [(p, (1,)) for p in (0.0, 0.5, 1.0, 2.0, 3.0, math.inf, -math.inf)]
+    along = [*orders, (3.0, (0,)), (3.0, (0, 1))]
+    return [((e(4096, 4096),), {"p": p, "dims": dims, "keepdim": False}) for p, dims in along]
+
+
 REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
@@ -123,6 +131,7 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "conv2d": convolutions("forward"),
     "conv2d_input": convolutions("input"),
     "conv2d_weight": convolutions("weight"),
+    "norm": norms,
     "cumsum": scans(reverse=True),
     "cumprod": scans(),
     "logcumsumexp": scans(),

@@ -157,20 +157,23 @@ def elementwise(op: Elementwise, dtype: torch.dtype) -> Iterator[Call]:
 
 
 def declared(op: Op, dtype: torch.dtype, enlarged: bool = True) -> Iterator[Call]:
-    """The operator's samples, and the same with sizes as on a GPU where its meta rule allows."""
+    """The operator's samples in float32, and in both dtypes the same with sizes as on a GPU,
+    where its meta rule allows them."""
     for sample in testing.samples_of(op):
         tensors = sample.tensors(dtype)
         if any(isinstance(a, Tensor) and a.is_complex() for a in tensors):
             continue
         params = {k: GPU if k in ("device", "source") else v for k, v in sample.params.items()}
-        yield Call([_like(a, 1) for a in tensors], params, coarse=True)
+        if dtype is torch.float32:
+            yield Call([_like(a, 1) for a in tensors], params, coarse=True)
         factor = FACTORS.get(max((a.ndim for a in tensors if isinstance(a, Tensor)), default=0), 16)
         if not enlarged or factor == 1:
             continue
         big = [_like(a, factor) for a in tensors]
         if not _refused(op, big, params):
             whole = all(a.numel() for a in big if isinstance(a, Tensor))
-            yield Call(big, params, dense=op.name in DENSE and whole)
+            dense = op.name in DENSE and whole
+            yield Call(big, params, coarse=not dense, dense=dense)
 
 
 def _like(a: Any, factor: int) -> Any:
@@ -194,7 +197,9 @@ def _refused(op: Op, args: list, params: dict) -> bool:
 def problems(call: Call, compiled: Sequence[Compiled]) -> list[str]:
     found = []
     for facts, constants in compiled:
-        found += facts.problems()
+        blocks = {k: v for k, v in constants.items() if isinstance(v, int | str)}
+        shown = f" ({facts.kernel} of {facts.signature}, {blocks}, {facts.warps} warps)"
+        found += [problem + shown for problem in facts.problems()]
         wanted = TENSOR_CORES[facts.target]
         if _is_tiled_product(facts, constants) and wanted not in facts.dots:
             found.append(f"{facts.kernel} on {facts.target}: no {wanted}, but {facts.dots}")

@@ -65,9 +65,13 @@ def _tanh_polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
     return np.tanh(t, out=t)
 
 
-def erf32(x: Any) -> Any:
-    """erf in float32, twenty times as fast as SciPy's; in scratch memory."""
-    return _tanh_polynomial(x, _ERF)
+def erf(x: Any, out: Any = None) -> Any:
+    """The error function; in float32 twenty times as fast as SciPy's."""
+    if x.dtype == np.float32:
+        return np.positive(_tanh_polynomial(x, _ERF), out=out)
+    from scipy import special
+
+    return special.erf(x, out=out)
 
 
 def _normal_cdf(x: Any) -> Any:
@@ -75,8 +79,6 @@ def _normal_cdf(x: Any) -> Any:
     if x.dtype == np.float32:
         t = _tanh_polynomial(x, _ERF_HALF)
     else:
-        from scipy.special import erf
-
         t = np.asarray(erf(x * math.sqrt(0.5)))
     t += 1
     t *= 0.5
@@ -129,6 +131,13 @@ def _logistic(x: Any) -> Any:
     t = np.exp(t, out=t)
     t += 1
     return np.reciprocal(t, out=t)
+
+
+def sigmoid(x: Any, out: Any = None) -> Any:
+    t = np.negative(x, out=scratch(x))
+    t = np.exp(t, out=t)
+    t += 1
+    return np.reciprocal(t, out=out)
 
 
 def silu(x: Any, out: Any = None) -> Any:

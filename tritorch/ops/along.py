@@ -36,7 +36,8 @@ def _vector(name: str, x: Tensor, dim: int, index: Any) -> int:
 
 
 def _check(index: np.ndarray, n: int) -> None:
-    if index.size and (index.min() < 0 or index.max() >= n):
+    index = np.ascontiguousarray(index, np.int64)
+    if index.size and int(index.view(np.uint64).max()) >= n:  # a negative number is a large one
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise IndexError(f"index out of range in self: index {bad}, size {n}")
 
@@ -70,7 +71,7 @@ def select_op(x: Any, index: Any, *, dim: int) -> Any:
         _check(index, 1)
         return x.copy()
     _check(index, x.shape[dim])
-    return rows.take(x, index.reshape(-1), dim)
+    return rows.take(x, index.reshape(-1), dim, checked=True)
 
 
 @public()

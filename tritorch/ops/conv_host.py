@@ -20,6 +20,7 @@ from .conv_depthwise import Pair, Window, depthwise, depthwise_weight
 from .matmul_host import product
 
 BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
+SMALL = 1 << 18  # bytes of windows that are not worth a second thread
 FEW = 128  # pixels of an output below which several images share one product
 
 
@@ -33,10 +34,11 @@ class Blocks:
         row = c * kernel[0] * kernel[1] * self.columns * x.itemsize
         self.joined = self.rows * self.columns < FEW
         limit = 2 * BLOCK if self.joined else BLOCK
-        self.images = max(1, min(limit // (row * self.rows), -(-n // 4)))
+        pieces = 4 if n * row * self.rows > SMALL else 1
+        self.images = max(1, min(limit // (row * self.rows), -(-n // pieces)))
         chunks = 1
         if self.images == 1:
-            least = 4 // n if row * self.rows > BLOCK // 4 else 1  # work for all threads
+            least = 4 // n if row * self.rows > SMALL else 1  # work for all threads
             chunks = min(max(-(-row * self.rows // BLOCK), least, 1), self.rows)
         self.height = -(-self.rows // chunks)
 
@@ -261,8 +263,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
             total = got if total is None else np.add(total, got, out=total)
         parts[start] = total  # type: ignore[assignment]
 
-    with blas.single:
-        parallel.run(body, len(tasks), -(-len(tasks) // 8))
+    _run(body, len(tasks), g.size * math.prod(shape[1:]))
     total = parts.pop(0)
     for start in sorted(parts):
         total += parts[start]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import string
@@ -36,26 +37,26 @@ def _sublists(args: tuple) -> tuple[str, list[Tensor]]:
     return equation, list(pairs[::2])
 
 
-def _parse(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
-    """The labels of each operand and of the result; an ellipsis becomes digits from the right."""
+@functools.lru_cache(1024)
+def _parse(equation: str, dims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+    """The labels of operands of so many dimensions, and of the result; an ellipsis becomes digits
+    from the right."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if len(terms) != len(operands):
-        fewer = "fewer" if len(terms) > len(operands) else "more"
+    if len(terms) != len(dims):
+        fewer = "fewer" if len(terms) > len(dims) else "more"
         raise RuntimeError(
             f"einsum(): {fewer} operands were provided than specified in the equation: "
-            f"{len(operands)} for {equation!r}"
+            f"{len(dims)} for {equation!r}"
         )
-    widths = [
-        x._data.ndim - len(t.replace("...", "")) for t, x in zip(terms, operands, strict=True)
-    ]
-    for t, x, width in zip(terms, operands, widths, strict=True):
-        _check_term(t, x, width)
+    widths = [n - len(t.replace("...", "")) for t, n in zip(terms, dims, strict=True)]
+    for t, n, width in zip(terms, dims, widths, strict=True):
+        _check_term(t, n, width)
     most = max((w for t, w in zip(terms, widths, strict=True) if "..." in t), default=0)
     rest = [chr(ord("0") + i) for i in range(most)]
-    labels = [
+    labels = tuple(
         t.replace("...", "".join(rest[most - w :])) for t, w in zip(terms, widths, strict=True)
-    ]
+    )
     if arrow:
         return labels, _check_result(right, rest, labels)
     seen = "".join(labels)
@@ -63,7 +64,7 @@ def _parse(equation: str, operands: Sequence[Tensor]) -> tuple[list[str], str]:
     return labels, "".join(rest) + "".join(free)
 
 
-def _check_term(term: str, x: Tensor, width: int) -> None:
+def _check_term(term: str, dims: int, width: int) -> None:
     names = term.replace("...", "", 1)
     if not names.isascii() or not (names.isalpha() or not names):
         bad = next(c for c in names if not (c.isascii() and c.isalpha()))
@@ -75,11 +76,11 @@ def _check_term(term: str, x: Tensor, width: int) -> None:
         raise RuntimeError(
             f"einsum(): the number of subscripts in the equation ({len(names)}) "
             f"{'does not match' if '...' not in term else 'is more than'} the number of dimensions "
-            f"({x._data.ndim}) for operand {term!r} of shape {tuple(x.shape)}"
+            f"({dims}) for operand {term!r}"
         )
 
 
-def _check_result(right: str, rest: list[str], labels: list[str]) -> str:
+def _check_result(right: str, rest: list[str], labels: tuple[str, ...]) -> str:
     for c in set(right.replace("...", "", 1)):
         if not (c.isascii() and c.isalpha()):
             raise RuntimeError(f"einsum(): invalid subscript {c!r} in the output {right!r}")
@@ -97,6 +98,8 @@ def _check_result(right: str, rest: list[str], labels: list[str]) -> str:
 
 def _diagonals(x: Tensor, labels: str) -> Term:
     """Each repeated label once: the diagonal of its dimensions."""
+    if len(set(labels)) == len(labels):
+        return x, labels
     for c in dict.fromkeys(labels):
         while labels.count(c) > 1:
             i = labels.index(c)
@@ -237,7 +240,10 @@ def einsum(*args: Any) -> Tensor:
             operands = list(operands[0])
     else:
         equation, operands = _sublists(args)
-    labels, out = _parse(equation, operands)
+    for x in operands:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"einsum(): operands must be Tensors, got {type(x).__name__}")
+    labels, out = _parse(equation, tuple(x._data.ndim for x in operands))
     terms = [_diagonals(x, names) for x, names in zip(operands, labels, strict=True)]
     return contract(terms, out)
 

@@ -9,13 +9,13 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import no_grad
 from ..op import fused, primitive
-from ..runtime import host
+from ..runtime import host, parallel
 from ..tensor import Tensor, from_data
 from . import rows
 from .along import _check, select_op
 from .api import FUNCTIONAL, PUBLIC, public, write_out
 from .index import index_put_op
-from .scatter import zeros_for
+from .scatter import scatter_op, zeros_for
 
 # -- embedding -----------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ def embedding_op(
 ) -> Any:
     """Rows of a table."""
     _check(index, weight.shape[0])
-    return rows.take(weight, index, 0)
+    return rows.take(weight, index, 0, checked=True)
 
 
 def _backward_meta(
@@ -209,8 +209,14 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError(
             f"one_hot: Class values must be smaller than num_classes, got {high} of {num_classes}."
         )
-    classes = from_data(np.arange(num_classes)).to(tensor.device)  # type: ignore[attr-defined]
-    return (tensor.unsqueeze(-1) == classes).to(dtypes.int64)  # type: ignore[attr-defined]
+    if tensor.is_cpu:
+        out = host.zeros((data.size, num_classes), np.dtype(np.int64))
+        out[np.arange(data.size), data.reshape(-1)] = 1
+        return from_data(out.reshape(*data.shape, num_classes))
+    zeros = zeros_for(tensor, (*tensor._data.shape, num_classes))
+    at, one = tensor.detach().unsqueeze(-1), tensor.new_ones(())  # type: ignore[attr-defined]
+    one = one.expand(at.shape)
+    return scatter_op(zeros, at, one, dim=tensor._data.ndim, reduce=None, include_self=True)
 
 
 FUNCTIONAL["one_hot"] = one_hot
@@ -236,12 +242,23 @@ def search_op(table: Any, values: Any, *, right: bool, dtype: dtypes.DType) -> A
     """Where each value belongs in the sorted last dimension of the table."""
     side = "right" if right else "left"
     if table.ndim <= 1:
-        return np.searchsorted(table.reshape(-1), values, side).astype(dtype.np)
+        return _search_line(table.reshape(-1), values, side, dtype.np)
     n, m = table.shape[-1], values.shape[-1] if values.ndim else 1
     out = np.empty(values.shape, dtype.np)
     lines = out.reshape(-1, m) if m else out.reshape(0, 0)
     for line, t, v in zip(lines, table.reshape(-1, n), values.reshape(-1, m), strict=False):
         line[:] = np.searchsorted(t, v, side)
+    return out
+
+
+def _search_line(table: np.ndarray, values: np.ndarray, side: Any, dtype: np.dtype) -> np.ndarray:
+    out, flat = np.empty(values.shape, dtype), values.reshape(-1)
+    target = out.reshape(-1)
+
+    def body(start: int, stop: int) -> None:
+        target[start:stop] = np.searchsorted(table, flat[start:stop], side)
+
+    parallel.run(body, flat.size, parallel.BLOCK)
     return out
 
 

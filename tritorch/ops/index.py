@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import dtypes, errors
+from ..autograd.mode import state
 from ..autograd.rules import Rules, joint
 from ..op import Op, primitive
 from ..tensor import Tensor, from_data, wrap
@@ -198,6 +199,18 @@ def put_at(
 
 def getitem(self: Tensor, key: Any) -> Tensor:
     """`self[key]`: a view for integers, slices, None and Ellipsis, else a gathered copy."""
+    plain = _basic(key, self._data.ndim)
+    if plain is None:
+        short = _short(self, key) if key.__class__ is Tensor else None
+        return _general(self, key) if short is None else short
+    try:
+        return _slice(self, key=plain)
+    except IndexError:
+        _explain(self, plain)
+
+
+def _basic(key: Any, n: int) -> tuple | None:
+    """A key of ints, slices, None and Ellipsis as a tuple without Ellipsis; None for others."""
     plain = key if key.__class__ is tuple else (key,)
     dots = None
     for at, k in enumerate(plain):
@@ -210,16 +223,24 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         elif k is Ellipsis and dots is None:
             dots = at
             continue
-        if key.__class__ is Tensor and key.dtype is dtypes.int64 and key._data.ndim:
-            if self._data.ndim and key._data.__class__ is self._data.__class__:
-                return index_op(self, key, dims=(0,))
-        return _general(self, key)
-    if dots is not None:
-        plain = _without_dots(plain, dots, self._data.ndim)
-    try:
-        return _slice(self, key=plain)
-    except IndexError:
-        _explain(self, plain)
+        return None
+    return plain if dots is None else _without_dots(plain, dots, n)
+
+
+def _short(x: Tensor, key: Tensor) -> Tensor | None:
+    """The short way for one tensor of integers, or one mask that fits, on the CPU."""
+    data, shape = key._data, x._data.shape
+    if not data.ndim or not shape or not data.__class__ is x._data.__class__ is np.ndarray:
+        return None
+    if key.dtype is dtypes.int64:
+        return index_op(x, key, dims=(0,))
+    if key.dtype is not dtypes.bool_ or data.shape != shape[: data.ndim]:
+        return None
+    if data.ndim > 1:
+        if not x._data.flags.c_contiguous:
+            return None
+        x = _view(x, shape=(data.size, *shape[data.ndim :]))
+    return index_op(x, wrap(np.flatnonzero(data), dtypes.int64), dims=(0,))
 
 
 def _plain(bound: Any) -> bool:
@@ -426,8 +447,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
             value = value.item()
         if not isinstance(value, bool | int | float | complex):
             raise TypeError(f"can't assign a {type(value).__name__} to a {type_name(self)}")
-    if key is False:
-        return  # as in PyTorch: not even a new version
+    if key is False or _store(self, key, value):
+        return  # for False as in PyTorch: not even a new version
     view, indices, dims = parse(self, key) if _advanced(key) else (getitem(self, key), [], ())
     if not dims:
         if isinstance(value, Tensor):
@@ -438,6 +459,36 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, Tensor):
         value = view.new_full((), value)  # type: ignore[attr-defined]
     put_in_place(view, value, indices, dims, False)
+
+
+def _store(x: Tensor, key: Any, value: Any) -> bool:
+    """The short way on the CPU where nothing is recorded; False where it does not apply."""
+    source = value._data if isinstance(value, Tensor) else value
+    if state.transforms or x._data.__class__ is not np.ndarray:
+        return False
+    if state.grad and (x.requires_grad or (source is not value and value.requires_grad)):
+        return False
+    plain = _basic(key, x._data.ndim)
+    if plain is None:
+        return False
+    try:
+        target = x._data[(*plain, ...)]
+        if 0 in target.strides:
+            return False
+        if source is not value:
+            if source.__class__ is not np.ndarray or source.dtype != target.dtype:
+                return False
+            if value._storage is not None and value._storage is x._storage:
+                return False
+            target[...] = source
+        elif x.dtype.category == 2 and source.__class__ in (int, float):
+            target[...] = source
+        else:
+            return False
+    except (IndexError, ValueError, OverflowError):
+        return False
+    x.storage_.bump("copy_" if source is not value else "fill_")
+    return True
 
 
 def _advanced(key: Any) -> bool:

@@ -311,7 +311,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     a, b = input._data, other._data
     n, m = a.ndim, b.ndim
     if n >= 2 and m >= 2:
-        return _matmul_short(input, other)
+        return short_matmul(input, other)
     if not n or not m:
         raise RuntimeError(
             f"matmul: both arguments to matmul need to be at least 1D, but they are {n}D and {m}D"
@@ -359,7 +359,8 @@ def times_vector(x: Tensor, vec: Tensor) -> Tensor:
     return _slice(out, key=(*lead, 0))
 
 
-def _matmul_short(x: Tensor, y: Tensor) -> Tensor:
+def short_matmul(x: Tensor, y: Tensor) -> Tensor:
+    """`matmul_op`, with a short way where nothing has to be cast or broadcast."""
     a, b, dtype = x._data, y._data, x.dtype
     if (
         a.__class__ is not np.ndarray
@@ -367,9 +368,8 @@ def _matmul_short(x: Tensor, y: Tensor) -> Tensor:
         or dtype is not y.dtype
         or dtype.itemsize < 4
         or dtype.category < 2
-        or a.ndim != 2
-        or b.ndim != 2
-        or a.shape[1] != b.shape[0]
+        or a.shape[-1] != b.shape[-2]
+        or (b.ndim > 2 and a.shape[:-2] != b.shape[:-2])
         or state.transforms
     ):
         return matmul_op(x, y)
@@ -401,7 +401,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
         raise RuntimeError(f"mm: {which} must be a matrix; got shapes {errors.shapes(input, mat2)}")
     if input._data.shape[1] != mat2._data.shape[0]:
         raise mismatch("mm", input._data.shape, mat2._data.shape)
-    return _matmul_short(input, mat2)
+    return short_matmul(input, mat2)
 
 
 def check_batches(name: str, batch1: Tensor, batch2: Tensor) -> None:
@@ -421,7 +421,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices (B, N, M) and (B, M, P)."""
     need_tensors("bmm", input=input, mat2=mat2)
     check_batches("bmm", input, mat2)
-    return matmul_op(input, mat2)
+    return short_matmul(input, mat2)
 
 
 # -- layers -------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if b.ndim == 2 and a.ndim > 2:
         return _folded(a, b)
     if a.ndim > 2 or b.ndim > 2:
-        return _batched(blas_ready(a), blas_ready(b))
+        return _batched(a, b)
     (m, k), n = a.shape, b.shape[1]
     if m * n * k <= ALONE:
         return np.matmul(a, b)
@@ -61,25 +61,29 @@ def rows_of(a: np.ndarray) -> np.ndarray:
 
 
 def _batched(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    if math.prod(lead) == 1:
+    lead = a.shape[:-2]
+    if lead != b.shape[:-2]:
+        lead = np.broadcast_shapes(lead, b.shape[:-2])
+    one, count = m * n * k, math.prod(lead)
+    if count * one <= ALONE:
+        return np.matmul(a, b)
+    if count == 1:
         return product(a.reshape(m, k), b.reshape(k, n)).reshape(*lead, m, n)
+    a, b = blas_ready(a), blas_ready(b)
     out = host.empty((*lead, m, n), a.dtype)
     axis = max(range(len(lead)), key=lambda d: lead[d])
-    count = lead[axis]
-    if count < 2 or out.size * k < THREADED or parallel.get_num_threads() == 1:
-        with blas.single:
-            return np.matmul(a, b, out=out)
-    a = np.moveaxis(np.broadcast_to(a, (*lead, m, k)), axis, 0)
-    b = np.moveaxis(np.broadcast_to(b, (*lead, k, n)), axis, 0)
-    target = np.moveaxis(out, axis, 0)
-
-    def body(start: int, stop: int) -> None:
-        np.matmul(a[start:stop], b[start:stop], out=target[start:stop])
-
     with blas.single:
-        parallel.run(body, count, max(1, count // 8))
+        if count * one <= THREADED:
+            return np.matmul(a, b, out=out)
+        a = np.moveaxis(np.broadcast_to(a, (*lead, m, k)), axis, 0)
+        b = np.moveaxis(np.broadcast_to(b, (*lead, k, n)), axis, 0)
+        target = np.moveaxis(out, axis, 0)
+
+        def body(start: int, stop: int) -> None:
+            np.matmul(a[start:stop], b[start:stop], out=target[start:stop])
+
+        parallel.run(body, lead[axis], max(1, lead[axis] // 8))
     return out
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime import host
+from ..runtime import host, parallel
 from .lines import blocks
 
 LOW = np.int64(0xFFFFFFFF)
 MAGNITUDE = np.int32(0x7FFFFFFF)
+GRAIN = 1 << 19  # elements of the lines whose top k are found together
 
 
 def packable(x: np.ndarray) -> bool:
@@ -21,21 +22,29 @@ def packable(x: np.ndarray) -> bool:
     return x.dtype.kind in "fiub" and x.dtype.itemsize <= 4 and x.shape[-1] < 1 << 31
 
 
-def _floats_as_integers(x: np.ndarray) -> np.ndarray:
-    """int32 of the same order; all NaN are the largest, both zeros are equal."""
+def _floats_as_integers(x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """int32 of the same order, in which all NaN are the largest and both zeros equal; and whether
+    the numbers can be had back from them."""
     bits = np.ascontiguousarray(x, np.float32).view(np.int32)
-    keys = bits ^ ((bits >> 31) & MAGNITUDE)
+    keys = bits >> 31
+    keys &= MAGNITUDE
+    keys ^= bits
     missing = np.isnan(x)
     if missing.any():
         keys[missing] = MAGNITUDE
-    keys[keys == -1] = 0
-    return keys
+    minus = keys == -1
+    if not minus.any():
+        return keys, True
+    keys[minus] = 0
+    return keys, False
 
 
-def pack(x: np.ndarray, at: np.ndarray, descending: bool) -> np.ndarray:
-    """`x` over its positions `at` as int64, in the order wanted."""
+def pack(x: np.ndarray, at: np.ndarray, descending: bool) -> tuple[np.ndarray, bool]:
+    """`x` over its positions `at` as int64, in the order wanted; and whether `unpack` is exact."""
+    exact = True
     if x.dtype.kind == "f":
-        keys = _floats_as_integers(x).astype(np.int64)
+        narrow, exact = _floats_as_integers(x)
+        keys = narrow.astype(np.int64)
     else:
         keys = x.astype(np.int64)
         if x.dtype.kind == "u" and x.dtype.itemsize == 4:
@@ -44,7 +53,22 @@ def pack(x: np.ndarray, at: np.ndarray, descending: bool) -> np.ndarray:
         np.invert(keys, out=keys)
     keys <<= 32
     keys |= at
-    return keys
+    return keys, exact
+
+
+def unpack(keys: np.ndarray, values: np.ndarray, descending: bool) -> None:
+    """The numbers in packed keys, stored in `values`."""
+    keys = keys >> 32
+    if descending:
+        np.invert(keys, out=keys)
+    if values.dtype.kind != "f":
+        if values.dtype.kind == "u" and values.dtype.itemsize == 4:
+            keys += 1 << 31
+        np.copyto(values, keys, casting="unsafe")
+        return
+    bits = keys.astype(np.int32)
+    bits ^= (bits >> 31) & MAGNITUDE
+    np.copyto(values, bits.view(np.float32), casting="unsafe")
 
 
 def sort_lines(x: np.ndarray, descending: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -55,13 +79,17 @@ def sort_lines(x: np.ndarray, descending: bool) -> tuple[np.ndarray, np.ndarray]
     at = np.arange(x.shape[-1], dtype=np.int64)
 
     def body(x: np.ndarray, values: np.ndarray, indices: np.ndarray) -> None:
+        exact = False
         if packable(x):
-            keys = pack(x, at, descending)
+            keys, exact = pack(x, at, descending)
             keys.sort(axis=-1)
             np.bitwise_and(keys, LOW, out=indices)
         else:
             indices[...] = _argsort(x, at, descending)
-        values[...] = np.take_along_axis(x, indices, -1)
+        if exact:
+            unpack(keys, values, descending)
+        else:
+            values[...] = np.take_along_axis(x, indices, -1)
 
     blocks(body, x, values, indices)
     return values, indices
@@ -112,17 +140,20 @@ def _picked(x: np.ndarray, k: int, largest: bool, part: slice) -> tuple[np.ndarr
     shape = (*x.shape[:-1], part.stop - part.start)
     values, indices = host.empty(shape, x.dtype), host.empty(shape, np.dtype(np.int64))
 
-    def body(x: np.ndarray, values: np.ndarray, indices: np.ndarray) -> None:
-        lines, at = _candidates(x, k, largest)
-        keys = pack(lines, at, largest)
+    def body(start: int, stop: int) -> None:
+        lines, at = _candidates(x[start:stop], k, largest)
+        keys, exact = pack(lines, at, largest)
         if k < keys.shape[-1]:
             keys.partition(k - 1, axis=-1)
         keys = keys[..., part] if part.start else np.sort(keys[..., part], axis=-1)
-        np.bitwise_and(keys, LOW, out=indices)
-        values[...] = np.take_along_axis(x, indices, -1)
+        np.bitwise_and(keys, LOW, out=indices[start:stop])
+        if exact:
+            unpack(keys, values[start:stop], largest)
+        else:
+            values[start:stop] = np.take_along_axis(x[start:stop], indices[start:stop], -1)
 
     if k:
-        blocks(body, x, values, indices)
+        parallel.run(body, len(x), max(1, GRAIN // x.shape[-1]))
     return values, indices
 
 

@@ -30,14 +30,14 @@ class Axis(NamedTuple):
     dilation: int
 
     @property
-    def taps(self) -> list[tuple[slice, slice]]:
+    def taps(self) -> tuple[tuple[slice, slice], ...]:
         """For each tap the positions at which it lies inside, and the elements it meets there."""
         return _taps(self)
 
     @property
     def covered(self) -> bool:
         """Whether every tap lies inside at every position."""
-        return all(to.start == 0 and to.stop == self.out for to, _ in _taps(self))
+        return _covered(self)
 
     @property
     def disjoint(self) -> bool:
@@ -65,7 +65,12 @@ class Axis(NamedTuple):
 
 
 @functools.lru_cache(1024)
-def _taps(axis: Axis) -> list[tuple[slice, slice]]:
+def _covered(axis: Axis) -> bool:
+    return all(to.start == 0 and to.stop == axis.out for to, _ in _taps(axis))
+
+
+@functools.lru_cache(1024)
+def _taps(axis: Axis) -> tuple[tuple[slice, slice], ...]:
     found = []
     for i in range(axis.kernel):
         start = i * axis.dilation - axis.padding
@@ -74,7 +79,7 @@ def _taps(axis: Axis) -> list[tuple[slice, slice]]:
         low, high = first * axis.stride + start, (last - 1) * axis.stride + start + 1
         inside = slice(low, high, axis.stride) if last > first else slice(0, 0)
         found.append((slice(first, last), inside))
-    return found
+    return tuple(found)
 
 
 def output_size(n: int, k: int, s: int, p: int, d: int, ceil: bool) -> int:
@@ -118,9 +123,11 @@ def lowest(dtype: np.dtype) -> float | int:
 def _reduce(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) -> np.ndarray:
     """`f` over the taps along dimension `dim` of (planes, H, W)."""
     lead = (slice(None),) * dim
+    if axis.kernel == 1 and axis.covered:
+        return x[(*lead, axis.taps[0][1])]
     taps = [((*lead, to), (*lead, at)) for to, at in axis.taps]
     shape = (*x.shape[:dim], axis.out, *x.shape[dim + 1 :])
-    if axis.covered and axis.kernel > 1:
+    if axis.covered:
         out = f(x[taps[0][1]], x[taps[1][1]])
         rest = taps[2:]
     else:
@@ -219,17 +226,20 @@ def _route(
     once, last = axis.tiled, len(taps) - 1
     if not once:
         out.fill(0)
-    free = None
+    free = None  # positions whose maximum no element has taken yet
     for i, (to, at) in enumerate(taps):
         if i == last and axis.covered and free is not None:
-            hit = free  # whatever no other element has taken
+            hit = free
         else:
             hit = np.equal(x[at], best[to])
-            if free is None:
-                free = np.ones(best.shape, np.bool_)
-            else:
+            if free is not None:
                 hit &= free[to]
-            free[to] ^= hit
+                free[to] ^= hit
+            elif axis.covered:
+                free = ~hit
+            else:
+                free = np.ones(best.shape, np.bool_)
+                free[to] ^= hit
         if once:
             np.multiply(g[to], hit, out=out[at])
         else:
@@ -256,6 +266,7 @@ def average(
     return out
 
 
+@functools.lru_cache(256)
 def _scale(
     dtype: np.dtype, h: Axis, w: Axis, include_padding: bool, divisor: int | None
 ) -> np.ndarray:

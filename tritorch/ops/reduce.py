@@ -165,7 +165,7 @@ def _short(op: Any, x: Any) -> Tensor | None:
     d = x._data
     if d.__class__ is not np.ndarray or d.size > lines.SMALL or x.dtype not in _SHORT:
         return None
-    if state.transforms or x.__class__ is not Tensor:
+    if state.transforms:
         return None
     token = enter()
     total = np.add.reduce(d, axis=None)
@@ -186,7 +186,7 @@ def sum(
 
     Integers and bools add up in int64, unless `dtype` says otherwise.
     """
-    if dim is None and dtype is None and not keepdim and input.__class__ is Tensor:
+    if dim is None and dtype is None and not keepdim and isinstance(input, Tensor):
         out = _short(sum_op, input)
         if out is not None:
             return out
@@ -201,7 +201,7 @@ def mean(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None
 ) -> Tensor:
     """The mean over `dim`: one dimension, several, or all; of floating-point tensors."""
-    if dim is None and dtype is None and not keepdim and input.__class__ is Tensor:
+    if dim is None and dtype is None and not keepdim and isinstance(input, Tensor):
         out = _short(mean_op, input)
         if out is not None and input._data.size:
             return out

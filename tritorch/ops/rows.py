@@ -51,9 +51,10 @@ def in_range(i: np.ndarray, n: int, dim: int, error: type[Exception] = IndexErro
     return i
 
 
-def take(x: np.ndarray, i: np.ndarray, dim: int) -> np.ndarray:
+def take(x: np.ndarray, i: np.ndarray, dim: int, checked: bool = False) -> np.ndarray:
     """`x` at the positions `i` of one dimension; negative positions count from the end."""
-    i = in_range(i, x.shape[dim], dim)
+    if not checked:
+        i = in_range(i, x.shape[dim], dim)
     out = host.empty((*x.shape[:dim], *i.shape, *x.shape[dim + 1 :]), x.dtype)
     if not out.size:
         return out

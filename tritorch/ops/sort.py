@@ -21,6 +21,9 @@ def _along_last(f: Any, x: np.ndarray, dim: int, *args: Any) -> tuple[np.ndarray
     if not x.ndim:
         values, indices = f(x.reshape(1, 1), *args)
         return values.reshape(()), indices.reshape(())
+    if dim == x.ndim - 1 and x.size and x.flags.c_contiguous:
+        lines = x.reshape(-1, x.shape[-1])
+        return tuple(r.reshape(*x.shape[:-1], -1) for r in f(lines, *args))  # type: ignore
     moved = np.moveaxis(x, dim, -1)
     shape = moved.shape
     lines = np.ascontiguousarray(moved).reshape(-1, shape[-1]) if x.size else moved.reshape(0, 0)
