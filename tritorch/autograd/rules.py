@@ -144,7 +144,7 @@ class Rules:
                 f'changed it at File "{file}", line {line}. Use the out-of-place form there, or '
                 "give it a clone()"
             )
-        if output is None or not state.grad:
+        if output is None or not state.grad or t.dtype.category < 2:
             return t
         out = wrap(t._data, t.dtype)
         out._storage, out._edge = t._storage, (node, output)

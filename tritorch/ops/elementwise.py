@@ -394,16 +394,19 @@ def binary_call(op: Elementwise) -> Callable[[Any, Any], Tensor]:
         if dtype is None or d.__class__ is not ndarray or d.size > big or state.transforms:
             return op(x, as_operand(op.name, y))
         if e is y:
-            if e.__class__ is not float or x.dtype.category != 2:
+            kind = e.__class__
+            if (kind is not float or x.dtype.category != 2) and (
+                kind is not int or x.dtype.category not in (1, 2)
+            ):
                 return op(x, as_operand(op.name, y))
         elif e.__class__ is not ndarray or y.dtype is not x.dtype or e.size > big:
             return op(x, y)
         token = enter()
         try:
             r = loop(d, e)
-        except ValueError:
+        except (ValueError, OverflowError):
             leave(token)
-            return op(x, y)  # says what is wrong
+            return op(x, y)  # says what is wrong, or wraps a large number around
         leave(token)
         out = wrap(r if r.__class__ is ndarray else asarray(r), dtype)
         if differentiable and state.grad:

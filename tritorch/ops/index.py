@@ -26,6 +26,7 @@ from .scatter import zeros_for
 from .view import _slice, _view
 
 ALL = slice(None)
+SMALL = 256  # elements below which NumPy's own indexing costs least
 
 
 # -- records -------------------------------------------------------------------------------------
@@ -79,6 +80,9 @@ def result_shape(
     shape: Sequence[int], indices: Sequence[Tensor], dims: tuple[int, ...]
 ) -> tuple[int, ...]:
     """The shape of `x[indices]`."""
+    if len(dims) == 1:
+        (d,) = dims
+        return (*shape[:d], *indices[0]._data.shape, *shape[d + 1 :])
     lead = dims[0] if adjacent(dims) else 0
     rest = [n for d, n in enumerate(shape) if d not in dims]
     return (*rest[:lead], *index_shape(indices), *rest[lead:])
@@ -110,6 +114,12 @@ def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
 def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
     """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
     if len(dims) == 1:
+        if x.size <= SMALL and indices[0].size <= SMALL:
+            try:
+                return x[indices[0]] if dims == (0,) else x[(ALL,) * dims[0] + indices]
+            except IndexError:
+                _check_bounds(x.shape, indices, dims)
+                raise
         return rows.take(x, indices[0], dims[0])
     _check_bounds(x.shape, indices, dims)
     return x[_key(x.ndim, indices, dims)]
@@ -478,9 +488,10 @@ def _store(x: Tensor, key: Any, value: Any) -> bool:
         if source is not value:
             if source.__class__ is not np.ndarray or source.dtype != target.dtype:
                 return False
-            if value._storage is not None and value._storage is x._storage:
+            if value._storage is None or value._storage is not x._storage:
+                target[...] = source
+            elif not _same_memory(target, source):
                 return False
-            target[...] = source
         elif x.dtype.category == 2 and source.__class__ in (int, float):
             target[...] = source
         else:
@@ -489,6 +500,13 @@ def _store(x: Tensor, key: Any, value: Any) -> bool:
         return False
     x.storage_.bump("copy_" if source is not value else "fill_")
     return True
+
+
+def _same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the very same elements, as in `x[0] += 1`."""
+    if a.shape != b.shape or a.strides != b.strides:
+        return False
+    return a.__array_interface__["data"] == b.__array_interface__["data"]
 
 
 def _advanced(key: Any) -> bool:

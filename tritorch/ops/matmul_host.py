@@ -33,7 +33,7 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _split(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Rows, or columns, of a product over the threads."""
+    """Rows, or columns, of a product over the threads; the pieces do not depend on their number."""
     m, n = out.shape
     columns = n >= 2 * m
     a, b = blas_ready(a), blas_ready(b)
@@ -44,8 +44,9 @@ def _split(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
         else:
             np.matmul(a[start:stop], b, out=out[start:stop])
 
-    size, threads = (n if columns else m), parallel.get_num_threads()
-    parallel.run(body, size, -(-size // threads // 16) * 16)
+    size = n if columns else m
+    grain = max(256, size // 16) if size >= 512 else max(64, size // 2)
+    parallel.run(body, size, -(-grain // 16) * 16)
     return out
 
 

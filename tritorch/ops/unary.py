@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from . import activation_loops
 from .api import unary
 from .arithmetic import conj, where
 from .elementwise import loop, zero
@@ -23,14 +24,6 @@ def _special(name: str) -> Any:
 
     run.__name__ = name
     return run
-
-
-@loop
-def _sigmoid(x: Any) -> Any:
-    if x.dtype.kind == "c":
-        return 1 / (1 + np.exp(-x))
-    e = np.exp(-np.abs(x))  # no overflow on either side
-    return np.where(x >= 0, 1, e) / (1 + e)
 
 
 @loop
@@ -138,10 +131,10 @@ atanh = unary(
     domain=(-0.9, 0.9),
     vjp=lambda g, x: g / conj(1 - x * x),
 )
-sigmoid = unary("sigmoid", _sigmoid, result="float", vjp=lambda g, out: g * conj((1 - out) * out))
+sigmoid = unary("sigmoid", activation_loops.sigmoid, result="float", vjp=lambda g, out: g * conj((1 - out) * out))
 erf = unary(
     "erf",
-    _special("erf"),
+    activation_loops.erf,
     result="float",
     deny=_COMPLEX,
     vjp=lambda g, x: g * (_TWO_OVER_SQRT_PI * (-x * x).exp()),
