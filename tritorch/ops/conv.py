@@ -58,7 +58,7 @@ def _conv2d_vjp(
     return (
         conv2d_input(g, conj(weight), size=size, **how) if needs[0] else None,
         conv2d_weight(g, conj(x), size=kernel, **how) if needs[1] else None,
-        g.sum((0, 2, 3)) if needs[2] else None,  # type: ignore[attr-defined]
+        g.sum((0, 2, 3)) if needs[2] else None,
     )
 
 

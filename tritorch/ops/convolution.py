@@ -26,7 +26,7 @@ ALL = slice(None)
 def tuple_of(name: str, what: str, value: Any, n: int) -> tuple[int, ...]:
     """An int, or a sequence of one or `n` of them, as `n` ints."""
     if isinstance(value, Tensor):
-        value = value.tolist()  # type: ignore[attr-defined]
+        value = value.tolist()
     if isinstance(value, int):
         return (value,) * n
     values = tuple(int(v) for v in value)
@@ -74,7 +74,7 @@ class Call:
                 f"input of size: {list(input.shape)}"
             )
         self.unbatched = dims == n + 1
-        self.input = input[None] if self.unbatched else input  # type: ignore[index]
+        self.input = input[None] if self.unbatched else input
         self.stride = tuple_of(name, "stride", stride, n)
         self.dilation = tuple_of(name, "dilation", dilation, n)
         if min(self.stride) <= 0:
@@ -144,7 +144,7 @@ class Call:
     def result(self, out: Tensor, drop: tuple[int, ...] = ()) -> Tensor:
         if any(drop):
             key = (ALL, ALL, *(slice(d, None) for d in drop))
-            out = _slice(out, key=key).contiguous()  # type: ignore[attr-defined]
+            out = _slice(out, key=key).contiguous()
         return _slice(out, key=(0,)) if self.unbatched else out
 
 
@@ -197,7 +197,7 @@ def conv1d(
     call.check_size(weight, pads)
     out = conv.conv2d(
         call.input[:, :, None],
-        weight[:, :, None],  # type: ignore[index]
+        weight[:, :, None],
         bias,
         stride=(1, *call.stride),
         padding=(0, *pads),
@@ -233,18 +233,18 @@ def conv3d(
     frames = _unfold(frames, dim=2, size=reach, step=call.stride[0])
     frames = _slice(frames, key=(ALL,) * 5 + (slice(None, None, call.dilation[0]),))
     depth = frames._data.shape[2]
-    images = frames.permute(0, 2, 1, 5, 3, 4).reshape(n * depth, c * t, h, w)  # type: ignore[attr-defined]
+    images = frames.permute(0, 2, 1, 5, 3, 4).reshape(n * depth, c * t, h, w)
     out = conv.conv2d(
         images,
-        weight.reshape(o, k * t, r, s),  # type: ignore[attr-defined]
+        weight.reshape(o, k * t, r, s),
         bias,
         stride=call.stride[1:],
         padding=pads[1:],
         dilation=call.dilation[1:],
         groups=groups,
     )
-    out = out.reshape(n, depth, *out._data.shape[1:]).permute(0, 2, 1, 3, 4)  # type: ignore[attr-defined]
-    return call.result(out.contiguous(), drop)  # type: ignore[attr-defined]
+    out = out.reshape(n, depth, *out._data.shape[1:]).permute(0, 2, 1, 3, 4)
+    return call.result(out.contiguous(), drop)
 
 
 # -- transposed convolutions ------------------------------------------------------------
@@ -296,16 +296,16 @@ def _transposed(
         )
     dtype = input.dtype
     if dtype.itemsize == 2 and (call.input.is_cpu or n == 3):  # one rounding, after all sums
-        call.input, weight = call.input.to(dtypes.float32), weight.to(dtypes.float32)  # type: ignore[attr-defined]
-        bias = None if bias is None else bias.to(dtypes.float32)  # type: ignore[attr-defined]
+        call.input, weight = call.input.to(dtypes.float32), weight.to(dtypes.float32)
+        bias = None if bias is None else bias.to(dtypes.float32)
     spread = _spread_frames if n == 3 else _spread
     if all(e < s for e, s in zip(extra, call.stride, strict=True)):
         out = spread(call, weight, size, pads)
     else:
         out = _beyond(spread, call, weight, size, pads)
     if bias is not None:
-        out = out + bias.reshape(-1, *(1,) * n)  # type: ignore[attr-defined]
-    return call.result(out if out.dtype is dtype else out.to(dtype))  # type: ignore[attr-defined]
+        out = out + bias.reshape(-1, *(1,) * n)
+    return call.result(out if out.dtype is dtype else out.to(dtype))
 
 
 def _beyond(
@@ -332,7 +332,7 @@ def _beyond(
 def _spread(call: Call, weight: Tensor, size: tuple[int, ...], pads: tuple[int, ...]) -> Tensor:
     x, line = call.input, call.n == 1
     if line:
-        x, weight = x[:, :, None], weight[:, :, None]  # type: ignore[index]
+        x, weight = x[:, :, None], weight[:, :, None]
     one, zero = ((1,), (0,)) if line else ((), ())
     out = conv.conv2d_input(
         x,
@@ -352,10 +352,10 @@ def _spread_frames(
     """Each frame spreads over the frames of the filter, which are added where they overlap."""
     n, c, d, h, w = call.input._data.shape
     k, t = weight._data.shape[1:3]
-    images = call.input.permute(0, 2, 1, 3, 4).reshape(n * d, c, h, w)  # type: ignore[attr-defined]
+    images = call.input.permute(0, 2, 1, 3, 4).reshape(n * d, c, h, w)
     out = conv.conv2d_input(
         images,
-        weight.reshape(c, k * t, *weight._data.shape[3:]),  # type: ignore[attr-defined]
+        weight.reshape(c, k * t, *weight._data.shape[3:]),
         size=size[1:],
         stride=call.stride[1:],
         padding=pads[1:],
@@ -363,7 +363,7 @@ def _spread_frames(
         groups=call.groups,
     )
     o, step = k * call.groups, call.dilation[0]
-    out = out.reshape(n, d, o, t, *size[1:]).permute(0, 2, 1, 4, 5, 3)  # type: ignore[attr-defined]
+    out = out.reshape(n, d, o, t, *size[1:]).permute(0, 2, 1, 4, 5, 3)
     reach = step * (t - 1) + 1
     every = (ALL,) * 5 + (slice(None, None, step),)
     out = put_back(out, (n, o, d, *size[1:], reach), _slice, key=every)

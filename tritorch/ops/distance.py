@@ -20,8 +20,8 @@ MANY = 25  # rows from which Euclidean distances are computed through a product
 
 def _euclidean(x: Tensor, y: Tensor) -> Tensor:
     """`sqrt(|x|^2 + |y|^2 - 2 x y)`, whose gradient is zero where the distance is."""
-    squares = (x * x).sum(-1)[..., :, None] + (y * y).sum(-1)[..., None, :]  # type: ignore
-    squares = squares - 2 * matmul_op(x, y.transpose(-1, -2))  # type: ignore[attr-defined]
+    squares = (x * x).sum(-1)[..., :, None] + (y * y).sum(-1)[..., None, :]
+    squares = squares - 2 * matmul_op(x, y.transpose(-1, -2))
     zero = squares.detach() <= 0
     return squares.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
@@ -30,7 +30,7 @@ def _euclidean(x: Tensor, y: Tensor) -> Tensor:
 def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm of `input - other`, broadcast."""
     need_tensors("dist", input=input, other=other)
-    return norm(input - other, p)  # type: ignore[operator]
+    return norm(input - other, p)
 
 
 def cdist(
@@ -60,7 +60,7 @@ def cdist(
     many = max(x1._data.shape[-2], x2._data.shape[-2]) > MANY
     if p == 2 and n and (compute_mode == MODES[1] or (compute_mode == MODES[0] and many)):
         return _euclidean(x1, x2)
-    return norm(x1[..., :, None, :] - x2[..., None, :, :], p, -1)  # type: ignore[index, operator]
+    return norm(x1[..., :, None, :] - x2[..., None, :, :], p, -1)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -73,8 +73,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if p < 0:
         raise RuntimeError(f"pdist only supports non-negative p values, got {p}")
     first, second = np.triu_indices(input._data.shape[0], 1)
-    i, j = (input.new_tensor(v, dtype=dtypes.int64) for v in (first, second))  # type: ignore[attr-defined]
-    return norm(input.index_select(0, i) - input.index_select(0, j), p, -1)  # type: ignore
+    i, j = (input.new_tensor(v, dtype=dtypes.int64) for v in (first, second))
+    return norm(input.index_select(0, i) - input.index_select(0, j), p, -1)
 
 
 PUBLIC["cdist"] = cdist

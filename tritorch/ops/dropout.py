@@ -12,7 +12,7 @@ from ..runtime import random as streams
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .generator import take
-from .random import bernoulli_scalar, blank, draw
+from .random import Blank, bernoulli_scalar, draw
 
 
 @primitive(
@@ -75,7 +75,7 @@ def dropout(  # type: ignore[no-redef]
 def _channels_mask(x: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     """A mask divided by the probability to keep."""
     kind = x.dtype.to_real()
-    mask = draw(bernoulli_scalar, blank(shape, kind, x.device), None, 32, p=1.0 - p)
+    mask = draw(bernoulli_scalar, Blank(shape, kind, x.device), None, 32, p=1.0 - p)
     return mask * streams.dropout_scale(p)
 
 
@@ -129,7 +129,7 @@ _SATURATION = -1.7580993408473766  # the limit of SELU towards minus infinity
 
 def _alpha(x: Tensor, p: float, shape: tuple[int, ...], inplace: bool) -> Tensor:
     """Dropped elements become SELU's limit; an affine map restores mean 0 and variance 1."""
-    keep = draw(bernoulli_scalar, blank(shape, x.dtype, x.device), None, 32, p=1.0 - p)
+    keep = draw(bernoulli_scalar, Blank(shape, x.dtype, x.device), None, 32, p=1.0 - p)
     scale = 1 / math.sqrt((_SATURATION**2 * p + 1) * (1 - p)) if p < 1 else 0.0
     shift = (1 - keep) * (_SATURATION * scale) - _SATURATION * scale * p
     if inplace:

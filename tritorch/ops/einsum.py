@@ -110,7 +110,7 @@ def _diagonals(x: Tensor, labels: str) -> Term:
                     f"einsum(): subscript {c} is repeated for operand of shape {tuple(x.shape)} "
                     f"but the sizes don't match, {m} != {n}"
                 )
-            x = x.diagonal(0, i, j)  # type: ignore[attr-defined]
+            x = x.diagonal(0, i, j)
             labels = labels[:i] + labels[i + 1 : j] + labels[j + 1 :] + c
     return x, labels
 
@@ -136,7 +136,7 @@ def _summed(term: Term, drop: set[str]) -> Term:
     dims = [i for i, c in enumerate(labels) if c in drop]
     if not dims:
         return term
-    return x.sum(dims), "".join(c for c in labels if c not in drop)  # type: ignore[attr-defined]
+    return x.sum(dims), "".join(c for c in labels if c not in drop)
 
 
 def _arranged(term: Term, order: str) -> Tensor:
@@ -144,11 +144,11 @@ def _arranged(term: Term, order: str) -> Tensor:
     x, labels = term
     dims = [labels.index(c) for c in order if c in labels]
     if dims != list(range(len(dims))):
-        x = x.permute(dims)  # type: ignore[attr-defined]
+        x = x.permute(dims)
     if len(dims) == len(order):
         return x
     shape = iter(x._data.shape)
-    return x.reshape([next(shape) if c in labels else 1 for c in order])  # type: ignore[attr-defined]
+    return x.reshape([next(shape) if c in labels else 1 for c in order])
 
 
 def _pair(a: Term, b: Term, keep: set[str]) -> Term:
@@ -168,13 +168,13 @@ def _pair(a: Term, b: Term, keep: set[str]) -> Term:
     k = math.prod([size[c] for c in inner])
     rows, columns = (math.prod([size[c] for c in part]) for part in (left, right))
     if len(left) != 1 or len(inner) != 1:
-        x = x.reshape((*x._data.shape[:n], rows, k))  # type: ignore[attr-defined]
+        x = x.reshape((*x._data.shape[:n], rows, k))
     if len(right) != 1 or len(inner) != 1:
-        y = y.reshape((*y._data.shape[:n], k, columns))  # type: ignore[attr-defined]
+        y = y.reshape((*y._data.shape[:n], k, columns))
     out = matmul(x, y)
     if len(left) != 1 or len(right) != 1:
         shape = (*out._data.shape[:n], *(size[c] for c in left), *(size[c] for c in right))
-        out = out.reshape(shape)  # type: ignore[attr-defined]
+        out = out.reshape(shape)
     return out, batch + left + right
 
 
@@ -212,7 +212,7 @@ def contract(terms: list[Term], out: str) -> Tensor:
     term = _summed(terms[0], set(terms[0][1]) - set(out))
     result = _arranged(term, out)
     shape = tuple(sizes[c] for c in out)
-    return result if result._data.shape == shape else result.expand(shape)  # type: ignore[attr-defined]
+    return result if result._data.shape == shape else result.expand(shape)
 
 
 def einsum(*args: Any) -> Tensor:
@@ -256,7 +256,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """The sum of products over dimensions of `a` and `b`: as many last ones of `a` and first ones
     of `b` as `dims` says, or the two lists of dimensions that it holds."""
     if isinstance(dims, Tensor):
-        dims = dims.tolist()  # type: ignore[attr-defined]
+        dims = dims.tolist()
     if isinstance(dims, int):
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
@@ -281,7 +281,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 f"{i} and second has size {m} in dim {j}"
             )
         if n != m:
-            a, b = (a.sum(i, True), b) if n != 1 else (a, b.sum(j, True))  # type: ignore[attr-defined]
+            a, b = (a.sum(i, True), b) if n != 1 else (a, b.sum(j, True))
     return _over(a, b, over_a, over_b)
 
 
@@ -290,10 +290,10 @@ def _over(a: Tensor, b: Tensor, over_a: list[int], over_b: list[int]) -> Tensor:
     free_a = [d for d in range(len(x)) if d not in over_a]
     free_b = [d for d in range(len(y)) if d not in over_b]
     k = math.prod([x[d] for d in over_a])
-    left = a.permute(free_a + over_a).reshape(math.prod([x[d] for d in free_a]), k)  # type: ignore[attr-defined]
-    right = b.permute(over_b + free_b).reshape(k, math.prod([y[d] for d in free_b]))  # type: ignore[attr-defined]
+    left = a.permute(free_a + over_a).reshape(math.prod([x[d] for d in free_a]), k)
+    right = b.permute(over_b + free_b).reshape(k, math.prod([y[d] for d in free_b]))
     shape = [x[d] for d in free_a] + [y[d] for d in free_b]
-    return mm(left, right).reshape(shape)  # type: ignore[attr-defined]
+    return mm(left, right).reshape(shape)
 
 
 @public(out=True)
@@ -302,8 +302,8 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     a, b = input._data.shape, other._data.shape
     n = max(len(a), len(b))
     a, b = (1,) * (n - len(a)) + tuple(a), (1,) * (n - len(b)) + tuple(b)
-    x = input.reshape([m for pair in zip(a, (1,) * n, strict=True) for m in pair])  # type: ignore[attr-defined]
-    y = other.reshape([m for pair in zip((1,) * n, b, strict=True) for m in pair])  # type: ignore[attr-defined]
+    x = input.reshape([m for pair in zip(a, (1,) * n, strict=True) for m in pair])
+    y = other.reshape([m for pair in zip((1,) * n, b, strict=True) for m in pair])
     return (x * y).reshape([p * q for p, q in zip(a, b, strict=True)])
 
 

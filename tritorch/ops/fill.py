@@ -11,10 +11,10 @@ from .api import PUBLIC, attach
 from .complex_view import view_as_real
 from .generator import take
 from .random import (
+    Blank,
     bernoulli,
     bernoulli_scalar,
     bits_of,
-    blank,
     integers_op,
     need_floating,
     normal_op,
@@ -88,7 +88,7 @@ def _unit(x: Tensor, generator: Any) -> Tensor:
     kind = x.dtype if x.dtype.category == 2 and x.itemsize > 2 else dtypes.float32
     kind = dtypes.float64 if x.dtype.category < 2 else kind
     return random_like(
-        uniform_op, blank(x._data.shape, kind, x.device), generator, low=0.0, high=1.0
+        uniform_op, Blank(x._data.shape, kind, x.device), generator, low=0.0, high=1.0
     )
 
 
@@ -127,7 +127,7 @@ def log_normal_(self: Tensor, mean: float = 1, std: float = 2, *, generator: Any
         )
     _positive("log_normal_", "std", std)
     kind = self.dtype if self.itemsize > 2 else dtypes.float32
-    like = blank(self._data.shape, kind, self.device)
+    like = Blank(self._data.shape, kind, self.device)
     made = random_like(normal_op, like, generator, mean=float(mean), std=float(std))
     return self.copy_(made.exp())  # type: ignore[attr-defined]
 

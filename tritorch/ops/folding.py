@@ -74,7 +74,7 @@ def unfold(
         x = constant_op(x, pad=((0, 0), (0, 0), (ph, ph), (pw, pw)), value=0)
     x = _slice(_unfold(x, dim=2, size=reach[0], step=sh), key=(*[ALL] * 4, slice(None, None, dh)))
     x = _slice(_unfold(x, dim=3, size=reach[1], step=sw), key=(*[ALL] * 5, slice(None, None, dw)))
-    out = x.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kernel[0] * kernel[1], p * q)  # type: ignore[attr-defined]
+    out = x.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kernel[0] * kernel[1], p * q)
     return out if len(shape) == 4 else _slice(out, key=(0,))
 
 
@@ -102,7 +102,7 @@ def fold(
     n, c = x._data.shape[0], shape[-2] // (kernel[0] * kernel[1])
     (sh, sw), (ph, pw), (dh, dw), _ = window
     (rh, rw), high, wide = _reach(kernel, window), size[0] + 2 * ph, size[1] + 2 * pw
-    x = x.reshape(n, c, *kernel, p, q).permute(0, 1, 4, 5, 2, 3)  # type: ignore[attr-defined]
+    x = x.reshape(n, c, *kernel, p, q).permute(0, 1, 4, 5, 2, 3)
     every = (*[ALL] * 5, slice(None, None, dw))
     x = put_back(x, (n, c, p, q, kernel[0], rw), _slice, key=every)
     x = put_back(x, (n, c, p, wide, kernel[0]), _unfold, dim=3, size=rw, step=sw)

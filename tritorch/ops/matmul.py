@@ -101,7 +101,11 @@ def adjoint(x: Tensor) -> Tensor:
 def _rows(x: Tensor) -> Tensor:
     """(..., N) as a matrix (rows, N)."""
     shape = x._data.shape
-    return x if len(shape) == 2 else x.reshape(math.prod(shape[:-1]), shape[-1])  # type: ignore[attr-defined]
+    return x if len(shape) == 2 else x.reshape(math.prod(shape[:-1]), shape[-1])
+
+
+def _left_vjp(g: Tensor, b: Tensor) -> Tensor:
+    return matmul_op(g, adjoint(b))
 
 
 def _right_vjp(g: Tensor, a: Tensor, b_shape: tuple) -> Tensor:
@@ -125,7 +129,7 @@ def _right_vjp(g: Tensor, a: Tensor, b_shape: tuple) -> Tensor:
         s((130, 33), (33, 70)),
         s((5, 64, 17), (5, 17, 48)),
     ],
-    vjp=(lambda g, b: matmul_op(g, adjoint(b)), _right_vjp),
+    vjp=(_left_vjp, _right_vjp),
 )
 def matmul_op(a: Any, b: Any) -> Any:
     """`a` (..., M, K) @ `b` (..., K, N) -> (..., M, N), the batch dimensions broadcast."""
@@ -156,7 +160,7 @@ def _linear_vjp(g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Sequ
         gx = matmul_op(rows, conj(weight)).reshape(tuple(x._data.shape))
     if needs[1]:
         gw = matmul_op(_swap(rows), conj(_rows(x)))
-    return gx, gw, rows.sum(0) if needs[2] else None  # type: ignore[attr-defined]
+    return gx, gw, rows.sum(0) if needs[2] else None
 
 
 def _linear_backward(g: Tensor, x: Tensor, weight: Tensor, needs: list[bool]) -> Sequence:
@@ -447,8 +451,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         leave(token)
         return _short(linear_op, (input, weight, bias), data, dtype)
     if w.ndim == 1 or not x.ndim:
-        out = matmul(input, weight if w.ndim == 1 else weight.t())  # type: ignore[attr-defined]
-        return out if bias is None else out + bias  # type: ignore[operator]
+        out = matmul(input, weight if w.ndim == 1 else weight.t())
+        return out if bias is None else out + bias
     if w.ndim != 2:
         raise RuntimeError(f"linear: weight must be 1-D or 2-D, got shape {tuple(weight.shape)}")
     return linear_op(input, weight, bias)

@@ -74,9 +74,9 @@ def _picked(
     dilation: Pair,
 ) -> Tensor:  # fmt: skip
     shape = indices._data.shape
-    flat = g.reshape(*shape[:2], g._data.shape[2] * g._data.shape[3])  # type: ignore[attr-defined]
-    at = indices.reshape(*shape[:2], shape[2] * shape[3])  # type: ignore[attr-defined]
-    return flat.gather(2, at).reshape(shape)  # type: ignore[attr-defined]
+    flat = g.reshape(*shape[:2], g._data.shape[2] * g._data.shape[3])
+    at = indices.reshape(*shape[:2], shape[2] * shape[3])
+    return flat.gather(2, at).reshape(shape)
 
 
 def _scatter_samples(s: Any) -> list:
@@ -291,10 +291,18 @@ def _adaptive_samples(s: Any) -> list:
     return [s(shape, size=size) for shape, size in shapes]
 
 
+def _adaptive_vjp(g: Tensor, x_shape: tuple) -> Tensor:
+    return adaptive_avg_pool2d_backward(g, size=tuple(x_shape[2:]))
+
+
+def _adaptive_back_vjp(g: Tensor, g_shape: tuple) -> Tensor:
+    return adaptive_avg_pool2d(g, size=tuple(g_shape[2:]))
+
+
 @primitive(
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d",
-    vjp=lambda g, x_shape: adaptive_avg_pool2d_backward(g, size=tuple(x_shape[2:])),
+    vjp=_adaptive_vjp,
     samples=_adaptive_samples,
 )
 def adaptive_avg_pool2d(x: Any, *, size: Pair) -> Any:
@@ -305,7 +313,7 @@ def adaptive_avg_pool2d(x: Any, *, size: Pair) -> Any:
 @primitive(
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d_backward",
-    vjp=lambda g, g_shape: adaptive_avg_pool2d(g, size=tuple(g_shape[2:])),
+    vjp=_adaptive_back_vjp,
     samples=_adaptive_samples,
 )
 def adaptive_avg_pool2d_backward(g: Any, *, size: Pair) -> Any:

@@ -98,7 +98,7 @@ class Windows:
         }
 
     def result(self, out: Tensor) -> Tensor:
-        return out if self.batched else out[0]  # type: ignore[index]
+        return out if self.batched else out[0]
 
 
 def batched(name: str, n: int, x: Tensor) -> Tensor:
@@ -113,19 +113,19 @@ def batched(name: str, n: int, x: Tensor) -> Tensor:
             f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch "
             f"size for input, but got: {list(shape)}"
         )
-    return x if len(shape) == n + 2 else x[None]  # type: ignore[index]
+    return x if len(shape) == n + 2 else x[None]
 
 
 def frames(x: Tensor) -> Tensor:
     """(N, C, D, H, W) as (N * C, D, H, W)."""
     n, c, *size = x._data.shape
-    return x.reshape(n * c, *size)  # type: ignore[attr-defined]
+    return x.reshape(n * c, *size)
 
 
 def across(x: Tensor) -> Tensor:
     """(N * C, D, H, W) as images (N * C, 1, D, H * W)."""
     n, d, h, w = x._data.shape
-    return x.reshape(n, 1, d, h * w)  # type: ignore[attr-defined]
+    return x.reshape(n, 1, d, h * w)
 
 
 # -- maxima -------------------------------------------------------------------------------------
@@ -147,12 +147,12 @@ def _max_volumes(w: Windows, indices: bool) -> Maxima:
     values, outer = _max_images(across(values), deep, indices)
     shape = (n, c, *w.size)
     if inner is None or outer is None:
-        return values.reshape(shape), None  # type: ignore[attr-defined]
-    flat = outer.reshape(n * c, math.prod(w.size))  # type: ignore[attr-defined]
-    place = inner.reshape(n * c, d * p * q).gather(1, flat)  # type: ignore[attr-defined]
+        return values.reshape(shape), None
+    flat = outer.reshape(n * c, math.prod(w.size))
+    place = inner.reshape(n * c, d * p * q).gather(1, flat)
     frame = flat.div(p * q, rounding_mode="floor")
     found = frame * (height * width) + place
-    return values.reshape(shape), found.reshape(shape)  # type: ignore[attr-defined]
+    return values.reshape(shape), found.reshape(shape)
 
 
 def _max(
@@ -170,7 +170,7 @@ def _max(
     if n == 3:
         values, indices = _max_volumes(w, return_indices)
     else:
-        x = w.input if n == 2 else w.input[:, :, None]  # type: ignore[index]
+        x = w.input if n == 2 else w.input[:, :, None]
         values, indices = _max_images(x, w.part(slice(0, n)), return_indices)
         if n == 1:
             values, indices = (None if t is None else t[:, :, 0] for t in (values, indices))
@@ -266,7 +266,7 @@ def _mean(
     how = {"count_include_pad": bool(count_include_pad), "divisor": divisor}
     if n == 3:
         return w.result(_mean_volumes(w, how))
-    x = w.input if n == 2 else w.input[:, :, None]  # type: ignore[index]
+    x = w.input if n == 2 else w.input[:, :, None]
     params = w.part(slice(0, n))
     del params["dilation"]
     out = pool.avg_pool2d(x, **params, **how)
@@ -283,7 +283,7 @@ def _mean_volumes(w: Windows, how: dict) -> Tensor:
     if last is not None:
         how = {**how, "divisor": 1}
     out = pool.avg_pool2d(across(out), **outer, **how)
-    return out.reshape(*w.input._data.shape[:2], *w.size)  # type: ignore[attr-defined]
+    return out.reshape(*w.input._data.shape[:2], *w.size)
 
 
 def avg_pool1d(

@@ -45,7 +45,7 @@ def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
             f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input "
             f"has sizes {list(shape)}"
         )
-    return x if len(shape) == n + 2 else x[None]  # type: ignore[index]
+    return x if len(shape) == n + 2 else x[None]
 
 
 def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
@@ -58,7 +58,7 @@ def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor
     elif n == 2:
         out = pool.adaptive_avg_pool2d(x, size=size)
     else:
-        out = pool.adaptive_avg_pool2d(x[:, :, None], size=(1, *size))[:, :, 0]  # type: ignore[index]
+        out = pool.adaptive_avg_pool2d(x[:, :, None], size=(1, *size))[:, :, 0]
     return out if x is input else out[0]
 
 
@@ -91,15 +91,15 @@ def _adaptive_max_images(x: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tens
     (rows, r), (columns, s) = _even(height, size[0]), _even(width, size[1])
     for dim, places, n in ((2, rows, height), (3, columns, width)):
         if len(places) != n or (places != np.arange(n)).any():
-            x = x.index_select(dim, _tensor(x, places))  # type: ignore[attr-defined]
+            x = x.index_select(dim, _tensor(x, places))
     how = {"size": size, "kernel": (r, s), "stride": (r, s), "padding": (0, 0), "dilation": (1, 1)}
     values, found = pool.max_pool2d(x, **how)
     table = (rows[:, None] * width + columns).reshape(-1)
-    return values, _tensor(x, table)[found]  # type: ignore[index]
+    return values, _tensor(x, table)[found]
 
 
 def _tensor(x: Tensor, values: np.ndarray) -> Tensor:
-    return x.new_tensor(values, dtype=dtypes.int64)  # type: ignore[attr-defined]
+    return x.new_tensor(values, dtype=dtypes.int64)
 
 
 def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -110,10 +110,10 @@ def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_ind
     elif n == 2:
         values, indices = _adaptive_max_images(x, size)
     else:
-        values, indices = _adaptive_max_images(x[:, :, None], (1, *size))  # type: ignore[index]
-        values, indices = values[:, :, 0], indices[:, :, 0]  # type: ignore[index]
+        values, indices = _adaptive_max_images(x[:, :, None], (1, *size))
+        values, indices = values[:, :, 0], indices[:, :, 0]
     if x is not input:
-        values, indices = values[0], indices[0]  # type: ignore[index]
+        values, indices = values[0], indices[0]
     return (values, indices) if return_indices else values
 
 
@@ -122,11 +122,11 @@ def _adaptive_max_volumes(x: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Ten
     values, inner = _adaptive_max_images(frames(x), size[1:])
     area = size[1] * size[2]
     values, outer = _adaptive_max_images(across(values), (size[0], area))
-    flat = outer.reshape(n * c, size[0] * area)  # type: ignore[attr-defined]
-    place = inner.reshape(n * c, d * area).gather(1, flat)  # type: ignore[attr-defined]
+    flat = outer.reshape(n * c, size[0] * area)
+    place = inner.reshape(n * c, d * area).gather(1, flat)
     found = flat.div(max(area, 1), rounding_mode="floor") * (height * width) + place
     shape = (n, c, *size)
-    return values.reshape(shape), found.reshape(shape)  # type: ignore[attr-defined]
+    return values.reshape(shape), found.reshape(shape)
 
 
 def _adaptive_max_function(n: int, with_indices: bool) -> Callable:
@@ -175,7 +175,7 @@ def _unpool(
     )
     lead = math.prod(shape[:-n])
     places, pixels = math.prod(shape[-n:]), math.prod(size)
-    where = indices.reshape(lead, places)  # type: ignore[attr-defined]
+    where = indices.reshape(lead, places)
     if (
         where._data.size
         and where.is_cpu
@@ -185,8 +185,8 @@ def _unpool(
             f"{name}: Found an invalid max index: {int(where._data.max())} for an output of "
             f"shape {size}"
         )
-    zeros = input.new_zeros((lead, pixels))  # type: ignore[attr-defined]
-    out = zeros.scatter(1, where, input.reshape(lead, places))  # type: ignore[attr-defined]
+    zeros = input.new_zeros((lead, pixels))
+    out = zeros.scatter(1, where, input.reshape(lead, places))
     return out.reshape(*shape[:-n], *size)
 
 

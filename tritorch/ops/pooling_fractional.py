@@ -87,14 +87,14 @@ def _fractional(n: int, with_indices: bool) -> Callable:
         out = _output_size(name, n, size, output_size, output_ratio)
         kernel = tuple_of(name, "kernel_size", kernel_size, n)
         _check(name, n, input, kernel, out)
-        x = input if input._data.ndim == n + 2 else input[None]  # type: ignore[index]
+        x = input if input._data.ndim == n + 2 else input[None]
         lead = x._data.shape[:2]
         samples = _random_samples
         if samples is None:
             samples = rand(*lead, n, dtype=input.dtype, device=input.device)
-        places = _places(samples.numpy(force=True), size, out, kernel)  # type: ignore[attr-defined]
-        where = x.new_tensor(places.reshape(*lead, math.prod(places.shape[2:])), dtype=dtypes.int64)  # type: ignore[attr-defined]
-        flat = x.reshape(*lead, math.prod(size)).gather(2, where)  # type: ignore[attr-defined]
+        places = _places(samples.numpy(force=True), size, out, kernel)
+        where = x.new_tensor(places.reshape(*lead, math.prod(places.shape[2:])), dtype=dtypes.int64)
+        flat = x.reshape(*lead, math.prod(size)).gather(2, where)
         values, at = flat.reshape(places.shape).max(-1)
         indices = where.reshape(places.shape).gather(-1, at[..., None])[..., 0]
         if x is not input:

@@ -11,7 +11,8 @@ from .. import dtypes
 from ..op import primitive
 from ..tensor import Tensor, wrap
 from .api import PUBLIC, attach, in_place_of, public
-from .index import as_indices, checked_index, index_op, index_put_op, put_in_place, width
+from .index import index_op, index_put_op, put_in_place
+from .keys import as_indices, checked_index, width
 
 
 def _nonzero_meta(x: Tensor, *, count: int) -> tuple:

@@ -53,7 +53,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
                 f"outer: Expected 1-D argument {'self' if i == 1 else 'vec2'}, but got "
                 f"{v._data.ndim}-D of shape {tuple(v.shape)}"
             )
-    return input[:, None] * vec2  # type: ignore[index, operator]
+    return input[:, None] * vec2
 
 
 @public(out=True)
@@ -62,7 +62,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     need_tensors("inner", input=input, other=other)
     a, b = input._data.shape, other._data.shape
     if not a or not b:
-        return input * other  # type: ignore[operator]
+        return input * other
     if a[-1] != b[-1]:
         raise RuntimeError(
             f"inner() the last dimension must match on both input tensors but got shapes "
@@ -87,7 +87,7 @@ def _added(name: str) -> Callable:
                     f"{name}_: Bad in-place call: input tensor size {list(self.shape)} and output "
                     f"tensor size {list(result.shape)} should match"
                 )
-            return self.copy_(result)  # type: ignore[attr-defined]
+            return self.copy_(result)
 
         change.__name__ = f"{name}_"
         attach(f"{name}_", change)
@@ -128,8 +128,8 @@ def addmv(
             f"addmv: size mismatch, got input ({input._data.size}), mat ({n}x{m}), "
             f"vec ({vec._data.shape[0]})"
         )
-    column = input[..., None]  # type: ignore[index]
-    return addmm_op(column, mat, vec[:, None], beta=beta, alpha=alpha)[:, 0]  # type: ignore[index]
+    column = input[..., None]
+    return addmm_op(column, mat, vec[:, None], beta=beta, alpha=alpha)[:, 0]
 
 
 @_added("baddbmm")
@@ -150,8 +150,8 @@ def addbmm(
     need_tensors("addbmm", input=input, batch1=batch1, batch2=batch2)
     check_batches("addbmm", batch1, batch2)
     b, n, k = batch1._data.shape
-    left = batch1.permute(1, 0, 2).reshape(n, b * k)  # type: ignore[attr-defined]
-    right = batch2.reshape(b * k, batch2._data.shape[2])  # type: ignore[attr-defined]
+    left = batch1.permute(1, 0, 2).reshape(n, b * k)
+    right = batch2.reshape(b * k, batch2._data.shape[2])
     return addmm_op(input, left, right, beta=beta, alpha=alpha)
 
 
@@ -181,10 +181,10 @@ def addr(
     if input.dtype.category == 0:
         beta, alpha = bool(beta), bool(alpha)
     term = outer(vec1, vec2)
-    term = term if alpha == 1 else alpha * term  # type: ignore[operator]
+    term = term if alpha == 1 else alpha * term
     if beta == 0:
         return term
-    return (input if beta == 1 else beta * input) + term  # type: ignore[operator]
+    return (input if beta == 1 else beta * input) + term
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -205,7 +205,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"expected {w[0]}"
         )
     out = einsum("...i,oij,...j->...o", input1, weight, input2)
-    return out if bias is None else out + bias  # type: ignore[operator]
+    return out if bias is None else out + bias
 
 
 FUNCTIONAL["bilinear"] = bilinear

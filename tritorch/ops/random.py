@@ -129,10 +129,13 @@ def multinomial_op(p: Any, *, num_samples: int, replacement: bool, seed: int, of
     Without replacement: the first arrivals of exponential clocks with rates `p`.
     """
     lines = p.reshape(-1, p.shape[-1]).astype(np.float64)
-    if replacement:
+    if replacement or num_samples == 1:
         u = streams.uniform(seed, offset, (len(lines), num_samples), np.float64)
         total = np.cumsum(lines, axis=1)
-        found = [np.searchsorted(t, v * t[-1], "right") for t, v in zip(total, u, strict=True)]
+        found = []
+        for t, v in zip(total, u, strict=True):
+            last = np.searchsorted(t, t[-1])  # rounding may reach the end
+            found.append(np.minimum(np.searchsorted(t, v * t[-1], "right"), last))
         out = np.asarray(found, np.int64)
     else:
         u = streams.uniform(seed, offset, lines.shape, np.float64)
@@ -172,15 +175,33 @@ def binomial_op(count: Any, prob: Any, *, seed: int, offset: int) -> Any:
 # -- tensors of a shape --------------------------------------------------------------------------
 
 
-def blank(shape: Sequence[int], dtype: DType, device: Device) -> Tensor:
-    """A tensor of a shape that takes no memory: what a drawing is like."""
-    return _expand(allocate((), dtype, device, None), shape=tuple(shape)).detach()
+class Blank:
+    """What a drawing is like: shape, dtype and device, without elements."""
+
+    __slots__ = ("device", "dtype", "shape")
+
+    def __init__(self, shape: Sequence[int], dtype: DType, device: Device) -> None:
+        self.shape, self.dtype, self.device = tuple(shape), dtype, device
 
 
-def draw(op: Op, x: Tensor, generator: Any, bits: int, **params: Any) -> Tensor:
-    """A fresh tensor like `x`."""
-    stream = take(x._data.size, bits, generator, x.device)
-    return wrap(op.compute((x,), {**stream, **params}), x.dtype)
+class _Form:
+    """Shape and dtype of an array, all that the NumPy forms of drawings look at."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+
+
+def draw(op: Op, like: Blank, generator: Any, bits: int, **params: Any) -> Tensor:
+    """A fresh tensor like `like`."""
+    stream = take(math.prod(like.shape), bits, generator, like.device)
+    if like.device.type == "cpu":
+        data = op.cpu(_Form(like.shape, like.dtype.np), **stream, **params)  # type: ignore[misc]
+    else:
+        x = _expand(allocate((), like.dtype, like.device, None), shape=like.shape)
+        data = op.compute((x,), {**stream, **params})
+    return wrap(data, like.dtype)
 
 
 def bits_of(dtype: DType) -> int:
@@ -192,11 +213,11 @@ def need_floating(name: str, dtype: DType) -> None:
         raise NotImplementedError(f'"{name}" not implemented for {dtype}')
 
 
-def random_like(op: Op, x: Tensor, generator: Any, scale: float = 1.0, **params: Any) -> Tensor:
+def random_like(op: Op, like: Blank, generator: Any, **params: Any) -> Tensor:
     """Uniform or normal numbers; complex ones have random parts."""
-    if not x.dtype.is_complex:
-        return draw(op, x, generator, bits_of(x.dtype), **params)
-    parts = blank((*x._data.shape, 2), x.dtype.to_real(), x.device)
+    if not like.dtype.is_complex:
+        return draw(op, like, generator, bits_of(like.dtype), **params)
+    parts = Blank((*like.shape, 2), like.dtype.to_real(), like.device)
     if "std" in params:
         params["std"] *= math.sqrt(0.5)
     return view_as_complex(draw(op, parts, generator, bits_of(parts.dtype), **params))
@@ -227,7 +248,7 @@ def _factory(name: str, op: Op, doc: str, params: dict) -> None:
         kind = dtype or (dtypes.get_default_dtype() if out is None else out.dtype)
         need_floating(name, kind)
         place = _placed(device) if out is None or device is not None else out.device
-        made = random_like(op, blank(shape, kind, place), generator, **params)
+        made = random_like(op, Blank(shape, kind, place), generator, **params)
         if out is not None:
             return write_out(name, out, made)
         return finish(made, place, requires_grad)
@@ -246,7 +267,7 @@ def _factory(name: str, op: Op, doc: str, params: dict) -> None:
         kind = dtype or input.dtype
         need_floating(f"{name}_like", kind)
         place = input.device if device is None else Device(device)
-        made = random_like(op, blank(input._data.shape, kind, place), generator, **params)
+        made = random_like(op, Blank(input._data.shape, kind, place), generator, **params)
         return finish(made, place, requires_grad)
 
     make.__name__ = make.__qualname__ = name
@@ -301,7 +322,7 @@ def randint(
     kind = dtype or (dtypes.int64 if out is None else out.dtype)
     low, high = whole_range("randint", low, high, kind)
     place = _placed(device)
-    like = blank(ints("randint", (size,)), kind, place)
+    like = Blank(ints("randint", (size,)), kind, place)
     made = draw(integers_op, like, generator, 64, low=low, high=high)
     return (
         write_out("randint", out, made) if out is not None else finish(made, place, requires_grad)
@@ -328,9 +349,26 @@ def randint_like(
         )
     kind, place = dtype or input.dtype, input.device if device is None else Device(device)
     low, high = whole_range("randint_like", low, high, kind)
-    like = blank(input._data.shape, kind, place)
+    like = Blank(input._data.shape, kind, place)
     made = draw(integers_op, like, generator, 64, low=low, high=high)
     return finish(made, place, requires_grad)
+
+
+def _permutation(seed: int, offset: int, n: int) -> np.ndarray:
+    """`streams.permutation`, by a sort of words that hold their positions in their last bits.
+
+    Where two words are equal before those the plain way decides.
+    """
+    bits = max(n - 1, 1).bit_length()
+    words = streams.raw(seed, offset, n)
+    words >>= np.uint64(bits)
+    words <<= np.uint64(bits)
+    words |= np.arange(n, dtype=np.uint64)
+    words.sort()
+    front = words >> np.uint64(bits)
+    if n > 1 and bool((front[1:] == front[:-1]).any()):
+        return streams.permutation(seed, offset, n)
+    return (words & np.uint64((1 << bits) - 1)).view(np.int64)
 
 
 def randperm(
@@ -351,8 +389,7 @@ def randperm(
     kind = dtype or (dtypes.int64 if out is None else out.dtype)
     place = _placed(device)
     stream = take(n, 64, generator, place)
-    data = streams.permutation(stream["seed"], stream["offset"], n)
-    made = from_data(data.astype(kind.np, copy=False))
+    made = from_data(_permutation(stream["seed"], stream["offset"], n).astype(kind.np, copy=False))
     return (
         write_out("randperm", out, made) if out is not None else finish(made, place, requires_grad)
     )
@@ -382,7 +419,7 @@ def normal(
         kind = dtype or (dtypes.get_default_dtype() if out is None else out.dtype)
         need_floating("normal", kind)
         place = _placed(device)
-        like = blank(ints("normal", (size,)), kind, place)
+        like = Blank(ints("normal", (size,)), kind, place)
         made = random_like(normal_op, like, generator, mean=float(mean), std=float(std))
     else:
         if isinstance(std, Tensor) and std._data.size and not std.is_meta and float(std.min()) < 0:
@@ -390,7 +427,7 @@ def normal(
         place = given[0].device
         kind = given[0].dtype if len(given) == 1 else dtypes.promote_types(mean.dtype, std.dtype)
         shape = errors.broadcast_shapes("normal", *(t._data.shape for t in given))
-        noise = random_like(normal_op, blank(shape, kind, place), generator, mean=0.0, std=1.0)
+        noise = random_like(normal_op, Blank(shape, kind, place), generator, mean=0.0, std=1.0)
         made = noise * _constant(std) + _constant(mean)
     return write_out("normal", out, made) if out is not None else finish(made, place, requires_grad)
 
@@ -410,7 +447,8 @@ def bernoulli(
 ) -> Tensor:
     """Ones with the probabilities in `input`, or with probability `p`, and zeros."""
     if p is not None:
-        made = draw(bernoulli_scalar, input, generator, 32, p=probability("bernoulli", p))
+        like = Blank(input._data.shape, input.dtype, input.device)
+        made = draw(bernoulli_scalar, like, generator, 32, p=probability("bernoulli", p))
     else:
         if input.dtype.category != 2:
             raise NotImplementedError(f'"bernoulli" not implemented for {input.dtype}')

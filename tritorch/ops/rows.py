@@ -43,7 +43,7 @@ def folded(shape: Sequence[int], dim: int) -> tuple[int, int, int]:
 
 
 def in_range(i: np.ndarray, n: int, dim: int, error: type[Exception] = IndexError) -> np.ndarray:
-    """The index as contiguous int64; raises where it lies outside `[-n, n)`, wraps negative ones."""
+    """The index as contiguous int64, negative ones wrapped; raises where one is out of range."""
     i = np.ascontiguousarray(i, np.int64).reshape(i.shape)
     if i.size and int(i.view(np.uint64).max()) >= n:  # a negative number is a large one
         check_bounds(i, n, dim, True, error)

@@ -10,7 +10,7 @@ from .. import dtypes, errors, return_types
 from ..autograd.rules import joint
 from ..op import primitive
 from ..tensor import Tensor, from_data
-from .api import public
+from .api import attach, public
 from .copy import to_array
 from .order import kth_lines, sort_lines, top_lines
 from .scatter import _add_at, zeros_for
@@ -377,3 +377,25 @@ def isin(
     )
     found = np.asarray(np.isin(a, b, invert=invert))
     return from_data(found).to(tensor.device)  # type: ignore[attr-defined]
+
+
+def _unique(
+    self: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """`tritorch.unique`."""
+    return unique(self, sorted, return_inverse, return_counts, dim)
+
+
+def _unique_consecutive(
+    self: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """`tritorch.unique_consecutive`."""
+    return unique_consecutive(self, return_inverse, return_counts, dim)
+
+
+attach("unique", _unique)
+attach("unique_consecutive", _unique_consecutive)
