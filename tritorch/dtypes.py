@@ -203,8 +203,6 @@ def can_cast(from_: DType, to: DType) -> builtins.bool:
         >>> torch.can_cast(torch.float64, torch.float32), torch.can_cast(torch.float32, torch.int64)
         (True, False)
     """
-    if from_.is_signed and from_.category == 1 and to.category == 1 and not to.is_signed:
-        return False
     return from_.category <= to.category
 
 

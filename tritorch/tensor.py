@@ -6,6 +6,7 @@ No operator is imported here: operators attach their methods to `Tensor` (see `o
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,7 @@ class Storage:
 FORBIDDEN = {
     "multi": "is the output of a function that returns multiple views",
     "no_grad": "was created in no_grad mode",
+    "function": "was returned by a custom Function",
 }
 
 
@@ -238,6 +240,8 @@ class Tensor:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
             if not isinstance(value, Tensor):
                 raise TypeError(
                     f"assigned grad expected to be a Tensor or None but got grad of "
@@ -309,6 +313,13 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: Variable data has to be a tensor, got {type(value).__name__}")
+        if self.requires_grad and value.dtype.category < 2:
+            raise RuntimeError(
+                f"data set to a tensor that requires gradients must be floating point or complex "
+                f"dtype, got {value.dtype}"
+            )
         self._data = value._data
         self.dtype = value.dtype
         version = self._version
@@ -332,21 +343,37 @@ class Tensor:
             raise RuntimeError(
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
-        return edge[0].all_hooks().add("post", lambda *grads: hook(self))
+        leaf = edge[0].leaf  # a reference to the tensor itself would be a cycle
+        return edge[0].all_hooks().add("post", lambda *grads: hook(leaf()))
 
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf in `grad`."""
         edge = self.current_edge()
         if edge is None:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if type(edge[0]) is AccumulateGrad or self.__dict__.get("retains_grad"):
+        if type(edge[0]) is AccumulateGrad or self.retains_grad:
             return
-        self.retains_grad = True
+        this = weakref.ref(self)  # the tensor holds the node: no cycle
 
-        def keep(grad: Tensor) -> None:
-            self._grad = grad if self._grad is None else self._grad + grad
+        def keep(grad: Tensor | None) -> None:
+            t = this()
+            if t is not None and grad is not None:
+                t._grad = grad if t._grad is None else t._grad + grad
 
-        edge[0].all_hooks().add("grad", edge[1], keep)
+        self.__dict__["retains_grad"] = edge[0].all_hooks().add("grad", edge[1], keep), keep
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` has been called on this non-leaf."""
+        return "retains_grad" in self.__dict__
+
+    def move_retained(self) -> None:
+        """After a change in place, keep the gradient of the new value, as PyTorch does."""
+        if self._edge is not None and "retains_grad" in self.__dict__:
+            handle, keep = self.__dict__["retains_grad"]
+            handle.remove()
+            added = self._edge[0].all_hooks().add("grad", self._edge[1], keep)
+            self.__dict__["retains_grad"] = added, keep
 
 
 def wrap(data: Any, dtype: DType) -> Tensor:

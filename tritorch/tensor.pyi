@@ -162,6 +162,13 @@ class Tensor:
 
     def retain_grad(self) -> None:
         ...
+
+    @property
+    def retains_grad(self) -> bool:
+        ...
+
+    def move_retained(self) -> None:
+        ...
     @property
     def H(self) -> Tensor: ...
     @property

@@ -184,6 +184,8 @@ def _accumulate(node: AccumulateGrad, grads: list, create: bool) -> None:
 
 
 def _root(what: str, t: Tensor, g: Tensor | None) -> tuple[Edge, Tensor]:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{what}: expected outputs to be Tensors, got {type(t).__name__}")
     edge = t.current_edge()
     if edge is None:
         raise RuntimeError(
@@ -195,7 +197,7 @@ def _root(what: str, t: Tensor, g: Tensor | None) -> tuple[Edge, Tensor]:
                 f"{what}: grad can be implicitly created only for scalar outputs, got shape "
                 f"{tuple(t.shape)}; give its gradient"
             )
-        if not (t.dtype.is_floating_point or t.dtype.is_complex):
+        if not t.dtype.is_floating_point:
             raise RuntimeError(f"{what}: grad can be created only for real outputs, got {t.dtype}")
         return edge, t.detach().new_ones(t.shape)
     if not isinstance(g, Tensor):
@@ -231,13 +233,27 @@ def backward(
     pairs = [_root("backward", t, g) for t, g in zip(roots, grads, strict=True)]
     edges = None
     if inputs is not None:
-        edges = [_input_edge(t) for t in _list(inputs)]
+        edges = [_input_edge("backward", t) for t in _list(inputs)]
         if not edges:
             raise RuntimeError("'inputs' argument to backward cannot be empty.")
-    Run(pairs, retain, create_graph, edges, accumulate=True)()
+    run = Run(pairs, retain, create_graph, edges, accumulate=True)
+    run()
+    if inputs is not None:
+        _keep_intermediate(_list(inputs), run)
 
 
-def _input_edge(t: Tensor) -> Edge:
+def _keep_intermediate(inputs: list[Tensor], run: Run) -> None:
+    """Add to the `grad` of those `inputs` that are no leaves; the leaves' is there already."""
+    for t in inputs:
+        edge: Any = t.current_edge()
+        g = run.captured[edge]  # type: ignore[index]
+        if g is not None and type(edge[0]) is not AccumulateGrad and not t.retains_grad:
+            t._grad = g if t._grad is None else t._grad + g
+
+
+def _input_edge(what: str, t: Tensor) -> Edge:
+    if not isinstance(t, Tensor):
+        raise TypeError(f"{what}: all inputs have to be Tensors, got {type(t).__name__}")
     edge = t.current_edge()
     if edge is None:
         raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -272,8 +288,12 @@ def grad(
     if is_grads_batched:
         return _batched(roots, wanted, given, create_graph, allow_unused or False)
     retain = create_graph if retain_graph is None else retain_graph
+    if len(given) != len(roots):
+        raise RuntimeError(f"grad: got {len(roots)} tensors and {len(given)} gradients")
+    if not wanted:
+        raise RuntimeError("grad: the `inputs` argument cannot be empty")
     pairs = [_root("grad", t, g) for t, g in zip(roots, given, strict=True)]
-    edges = [_input_edge(t) for t in wanted]
+    edges = [_input_edge("grad", t) for t in wanted]
     run = Run(pairs, retain, create_graph, edges)
     run()
     found = [run.captured[e] for e in edges]  # type: ignore[index]

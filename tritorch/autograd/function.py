@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..tensor import Tensor, wrap
-from .mode import state
+from .mode import no_grad, state
 from .node import Node
 
 
@@ -17,7 +18,7 @@ class FunctionCtx:
         self._to_save: tuple = ()
         self._dirty: tuple = ()
         self._fixed: tuple = ()
-        self._node: FunctionNode | None = None
+        self._node: Callable[[], FunctionNode | None] | None = None
         self.materialize_grads = True
         self.needs_input_grad: tuple[bool, ...] = ()
 
@@ -50,13 +51,14 @@ class FunctionCtx:
     @property
     def saved_tensors(self) -> tuple:
         """The tensors given to `save_for_backward`, checked against changes in place."""
-        return self._node.saved_tensors if self._node is not None else self._to_save
+        node = None if self._node is None else self._node()
+        return self._to_save if node is None else node.saved_tensors
 
 
 class FunctionNode(Node):
     """A recorded call of a user's Function."""
 
-    __slots__ = ("ctx", "devices", "function", "positions", "saved")
+    __slots__ = ("ctx", "function", "places", "positions", "saved")
 
     def __init__(self, function: type, ctx: FunctionCtx, edges: Sequence, outputs: tuple) -> None:
         super().__init__(edges, outputs)
@@ -108,8 +110,16 @@ class FunctionNode(Node):
                 _zeros(*meta) if g is None else g
                 for g, meta in zip(grads, self.outputs, strict=True)
             ]
-        found = self.function.backward(self.ctx, *grads)
+        given: list[Any] = [None] * self.places[-1]  # results that are no tensors have none
+        for at, g in zip(self.places, grads, strict=False):
+            given[at] = g
+        found = self.function.backward(self.ctx, *given)
         found = list(found) if isinstance(found, tuple | list) else [found]
+        for g in found:
+            if g is not None and not isinstance(g, Tensor):
+                raise TypeError(
+                    f"{self.name}: expected a Tensor or None as gradient, got {type(g).__name__}"
+                )
         if len(found) > self.arity and all(g is None for g in found[self.arity :]):
             found = found[: self.arity]
         if len(found) != self.arity:
@@ -215,6 +225,7 @@ class Function(metaclass=_Meta):
         metas = tuple((o._data.shape, o.dtype) for o in results)
         node = FunctionNode(cls, ctx, [edges[i] for i in positions], metas)
         node.positions = positions
+        node.places = [i for i, o in enumerate(outs) if isinstance(o, Tensor)] + [len(outs)]
         for i, o in enumerate(results):
             if any(o is f for f in ctx._fixed) or o.dtype.category < 2:
                 continue
@@ -225,13 +236,24 @@ class Function(metaclass=_Meta):
             else:
                 o._edge = (node, i)
         node.save(ctx._to_save, results)
-        ctx._node = node
+        # the node holds the context: what leads from there back to the node would be a cycle
+        ctx._node = weakref.ref(node)
+        ctx._to_save = ctx._dirty = ctx._fixed = ()
 
 
 def _own(out: Tensor, inputs: Sequence, ctx: FunctionCtx) -> Tensor:
-    """An input that is returned unchanged becomes a view of itself."""
-    if any(out is t for t in inputs) and not any(out is d for d in ctx._dirty):
-        return out.detach()
+    """An input that is returned unchanged becomes a view of itself, not to be changed in place."""
+    if any(out is d for d in ctx._dirty):
+        return out
+    if any(out is t for t in inputs):
+        if any(out is f for f in ctx._fixed):
+            own = out.detach()
+            ctx._fixed = (*ctx._fixed, own)
+            return own
+        with no_grad():
+            out = out[...]  # type: ignore[index]
+    if out._view is not None and out._view.forbidden == "no_grad":
+        out._view.forbidden = "function"
     return out
 
 

@@ -63,13 +63,18 @@ def check(op: str, x: Tensor) -> None:
             "functions do not allow the output views to be modified inplace. You should replace "
             "the inplace operation by an out-of-place one."
         )
+    if view.forbidden == "function":
+        raise RuntimeError(
+            f"{op}: a view that a custom Function returned may not be modified inplace: that would "
+            "override its backward. Return a clone() of the view from it"
+        )
     if view.forbidden == "no_grad":
         raise RuntimeError(
             f"{op}: A view was created in no_grad mode and is being modified inplace with grad "
             "mode enabled. Move both inside the no_grad block, or both outside."
         )
     base: Any = x._base
-    if base._edge is not None and type(base._edge[0]) is AccumulateGrad:
+    if any(e is not None and type(e[0]) is AccumulateGrad for e in (x._edge, base._edge)):
         raise RuntimeError(
             f"{op}: a view of a leaf Variable that requires grad is being used in an in-place "
             "operation."
@@ -80,9 +85,11 @@ def rebase(x: Tensor, node: Node) -> None:
     """Make `node` the history of `x` and, where it is a view, of the memory it shares."""
     if x._view is None:
         x._edge = (node, 0)
+        x.move_retained()
         return
     base: Any = x._base
     base._edge = (CopySlices(base, x._view, node), 0)
+    base.move_retained()
     x._edge = None
 
 

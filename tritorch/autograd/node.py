@@ -76,7 +76,8 @@ class Hooks:
         for index, hook in list(self.calls["tensor"].values()):
             if grads[index] is not None:
                 replaced = hook(grads[index])
-                grads[index] = grads[index] if replaced is None else replaced
+                if replaced is not None:
+                    grads[index] = _fitting(hook, replaced, grads[index])
         for (hook,) in list(self.calls["pre"].values()):
             replaced = hook(tuple(grads))
             grads = grads if replaced is None else list(replaced)
@@ -89,6 +90,18 @@ class Hooks:
             replaced = hook(tuple(out), tuple(grads))
             out = out if replaced is None else replaced
         return out
+
+
+def _fitting(hook: Callable, replaced: Any, grad: Tensor) -> Tensor:
+    """What a hook returned in place of a gradient: a tensor of its shape and dtype."""
+    if not hasattr(replaced, "_data"):
+        raise TypeError(f"hook {hook!r} returned {type(replaced).__name__}, expected a Tensor")
+    if replaced.shape != grad.shape or replaced.dtype is not grad.dtype:
+        raise RuntimeError(
+            f"hook {hook!r} has changed the gradient from {grad.dtype} of shape "
+            f"{tuple(grad.shape)} to {replaced.dtype} of shape {tuple(replaced.shape)}"
+        )
+    return replaced
 
 
 class RemovableHandle:

@@ -288,12 +288,15 @@ def max_pool2d(
     values, indices = out
     if x.dtype.name not in (*FLOATS, *INTS) or x.dtype.name == "uint64":
         return NotImplemented
+    constants = _common(values, x, indices)
+    # Where channels do not lie behind each other loads are narrow, and offsets take more registers.
+    block = _block(launch, x) if constants["CHANNELS_LAST"] else 4 * launch.target.warp_size * 4
     launch(
         max_pool2d_forward_kernel,
-        (cdiv(values.size, _block(launch, x)),),
+        (cdiv(values.size, block),),
         [x, values, indices, values.size, *x.shape[1:], *values.shape[2:], *kernel, *stride,
          *padding, *dilation, *x.strides, *values.strides, *indices.strides],
-        _common(values, x, indices) | {"BLOCK": _block(launch, x)},
+        constants | {"BLOCK": block},
     )  # fmt: skip
     return None
 

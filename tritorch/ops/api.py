@@ -49,12 +49,13 @@ def binary(
     name: str,
     loop: Callable,
     *aliases: str,
+    kind: type[Elementwise] = Elementwise,
     inplace: bool = True,
     method: bool = True,
     **fields: Any,
 ) -> Callable:
     """Declare an elementwise operator of two tensors, or a tensor and a number."""
-    op = Elementwise(name, ("x", "y"), loop, **fields)
+    op = kind(name, ("x", "y"), loop, **fields)
     call = binary_call(op)
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
@@ -140,8 +141,16 @@ def with_out(f: Callable) -> Callable:
             result = f(*args, **kwargs)
         finally:
             state.grad = grad
-        if isinstance(out, Tensor):
+        if isinstance(out, Tensor) and isinstance(result, Tensor):
             return write_out(f.__name__, out, result)
+        if isinstance(result, Tensor) or not isinstance(out, tuple | list):
+            raise TypeError(
+                f"{f.__name__}(): argument 'out' must be "
+                f"{'Tensor' if isinstance(result, Tensor) else 'tuple of Tensors'}, not "
+                f"{type(out).__name__}"
+            )
+        if len(out) != len(result):
+            raise TypeError(f"{f.__name__}(): expected {len(result)} tensors in 'out'")
         for o, r in zip(out, result, strict=True):
             write_out(f.__name__, o, r)
         return type(result)(*out) if hasattr(result, "_fields") else tuple(out)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..tensor import Tensor
 from .api import PUBLIC, attach, binary
-from .elementwise import Elementwise, as_operand, check_overlap, into, loop, zero
+from .elementwise import Elementwise, as_operand, check_overlap, into, loop, promoted, zero
 
 Number = bool | int | float | complex
 
@@ -64,6 +65,17 @@ def _pow(x: Any, y: Any) -> Any:
         odd = np.where(y % 2 == 0, 1, -1)
         return np.where(y >= 0, powers, np.where(x == 1, 1, np.where(x == -1, odd, 0)))
     return np.power(x, y)
+
+
+class _Pow(Elementwise):
+    """A power, refused for integers with a negative number; a tensor of such gives 0, 1 and -1."""
+
+    def types(self, inputs: Any) -> tuple:
+        found = super().types(inputs)
+        exponent = inputs[1]
+        if isinstance(exponent, int) and exponent < 0 and found[0].category == 1:
+            raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
+        return found
 
 
 def _tie(g: Tensor, x: Any, y: Any) -> Any:
@@ -129,7 +141,13 @@ fmod = binary(
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g: g, lambda g, x, y: -g * _trunc_div(x, y)),
 )
-pow = binary("pow", _pow, domain=((0.2, 3.0), (-2.0, 2.0)), vjp=(_pow_base, _pow_exponent))
+pow = binary(
+    "pow",
+    _pow,
+    kind=_Pow,
+    domain=((0.2, 3.0), (-2.0, 2.0)),
+    vjp=(_pow_base, _pow_exponent),
+)
 maximum = binary(
     "maximum",
     np.maximum,
@@ -191,7 +209,7 @@ logaddexp = binary(
     "logaddexp",
     np.logaddexp,
     inplace=False,
-    deny=("integral", "bool"),
+    deny=("integral", "bool", "complex"),
     vjp=(lambda g, x, out: g * (x - out).exp(), lambda g, y, out: g * (y - out).exp()),
 )
 logaddexp2 = binary(
@@ -261,6 +279,7 @@ addcmul_op = Elementwise(
     "addcmul",
     ("x", "a", "b", "value"),
     loop(lambda x, a, b, v: x + v * a * b),
+    promote=slice(3),
     deny=("bool",),
     vjp=(
         lambda g: g,
@@ -273,6 +292,7 @@ addcdiv_op = Elementwise(
     "addcdiv",
     ("x", "a", "b", "value"),
     loop(lambda x, a, b, v: x + v * a / b),
+    promote=slice(3),
     deny=("bool", "integral"),
     domain=((-2.0, 2.0), (-2.0, 2.0), (0.5, 2.0), (-2.0, 2.0)),
     vjp=(
@@ -322,6 +342,10 @@ def where(
         >>> torch.where(x > 0, x, 0.0)
         tensor([0., 2.])
     """
+    if not isinstance(condition, Tensor):
+        raise TypeError(
+            f"where(): argument 'condition' must be Tensor, not {type(condition).__name__}"
+        )
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)  # type: ignore[attr-defined]
     args = condition, as_operand("where", input), as_operand("where", other)
@@ -337,17 +361,24 @@ def isnan(x: Any) -> Tensor:
     return ne(x, x)
 
 
-def _scaled(other: Any, alpha: Number) -> Any:
-    other = as_operand("alpha", other)
+def _scaled(name: str, input: Any, other: Any, alpha: Number) -> Any:
+    """`alpha * other`, in the dtype that it has together with `input`."""
+    input, other = as_operand(name, input), as_operand(name, other)
+    if not isinstance(alpha, Number):
+        raise TypeError(f"{name}(): argument 'alpha' must be Number, not {type(alpha).__name__}")
     if alpha == 1:
         return other
-    if isinstance(other, Tensor):
-        if other.dtype.category < 2 and isinstance(alpha, float | complex):
+    dtype = promoted((input, other))
+    for category, kind, what in ((2, float | complex, "integral"), (3, complex, "real")):
+        if dtype.category < category and isinstance(alpha, kind):
             raise RuntimeError(
-                "For integral input tensors, argument alpha must not be a floating point number."
+                f"{name}: For {what} input tensors, argument alpha must not be "
+                f"{alpha!r}, a number of a higher category."
             )
-        return mul(other, alpha)
-    return other * alpha
+    factor = bool(alpha) if dtype.category == 0 else alpha
+    if not isinstance(other, Tensor):
+        return (other and factor) if dtype.category == 0 else other * factor
+    return mul(other.to(dtype), factor)  # type: ignore[attr-defined]
 
 
 def _with_alpha(f: Callable, doc: str) -> Callable:
@@ -355,13 +386,13 @@ def _with_alpha(f: Callable, doc: str) -> Callable:
 
     def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         if out is None:
-            return call(input, other if alpha == 1 else _scaled(other, alpha))
-        return into(op, out, as_operand(op.name, input), _scaled(other, alpha))
+            return call(input, other if alpha.__class__ is int and alpha == 1 else _scaled(op.name, input, other, alpha))
+        return into(op, out, as_operand(op.name, input), _scaled(op.name, input, other, alpha))
 
     def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
         if alpha != 1 and isinstance(other, Tensor):
             check_overlap(f"{op.name}_", self, other)
-        return op.inplace(self, _scaled(other, alpha))
+        return op.inplace(self, _scaled(op.name, self, other, alpha))
 
     function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]
     function.call = call  # type: ignore[attr-defined]
@@ -451,10 +482,23 @@ def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) 
     return lerp_op(input, end, weight) if out is None else into(lerp_op, out, input, end, weight)
 
 
+def _check_bound(input: Any, bound: Any) -> None:
+    """Refuse an integer that the tensor's dtype cannot hold: wrapped around, it would be another
+    bound."""
+    if isinstance(bound, int) and isinstance(input, Tensor) and input.dtype.category == 1:
+        limits = dtypes.iinfo(input.dtype)
+        if not limits.min <= bound <= limits.max:
+            raise RuntimeError(
+                f"clamp: value {bound} cannot be converted to {input.dtype} without overflow"
+            )
+
+
 def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple]:
     if low is None and high is None:
         raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     low, high = (None if v is None else as_operand("clamp", v) for v in (low, high))
+    for bound in (low, high):
+        _check_bound(input, bound)
     if low is None:
         return clamp_max_op, (input, high)
     return (clamp_min_op, (input, low)) if high is None else (clamp_op, (input, low, high))

@@ -13,7 +13,7 @@ from ..op import Op, copy_data, method, primitive
 from ..runtime import host, parallel
 from ..tensor import Tensor
 from .api import PUBLIC, attach, public
-from .elementwise import SCALARS, Elementwise, check_overlap, dense, loop, zero
+from .elementwise import SCALARS, Elementwise, as_operand, check_overlap, dense, loop, zero
 from .view import expand
 
 contiguous_format, preserve_format = "contiguous", "preserve"
@@ -335,6 +335,13 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             f"fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value.ndim} dimensions."
         )
+    value = as_operand("fill_", value)
+    if self.dtype.category == 1 and isinstance(value, int | float):
+        limits = dtypes.iinfo(self.dtype)
+        if not limits.min <= value <= limits.max:  # NaN too
+            raise RuntimeError(
+                f"fill_: value {value} cannot be converted to {self.dtype} without overflow"
+            )
     return fill_op.inplace(self, value)
 
 
@@ -360,6 +367,8 @@ def to_array(self: Tensor) -> np.ndarray:
     """The elements as a NumPy array on the host; shares memory for a CPU tensor."""
     if self.is_cpu:
         return self._data
+    if self.is_meta:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     from ..runtime import accelerator
 
     return accelerator.to_host(self._data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from ..runtime import host
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .copy import to
+from .elementwise import as_operand
 from .view import ints
 
 
@@ -232,6 +234,7 @@ def full(
     """A tensor of the given shape filled with one value, whose type is the default for dtype."""
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
+    fill_value = as_operand("full", fill_value)
     made = allocate(
         ints("full", (size,)),
         dtype or (out.dtype if out is not None else None) or dtypes.of_scalar(fill_value),
@@ -575,13 +578,12 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
     if id(self) in memo:
         return memo[id(self)]
     out = as_subclass(self.detach().clone(), type(self))  # type: ignore[attr-defined]
-    if type(self) is not Tensor and out is not self:
-        out.__dict__.update(self.__dict__)
+    memo[id(self)] = out  # first: an attribute may lead back here
+    out.__dict__.update(copy.deepcopy(self.__dict__, memo))
     if self.requires_grad:
         out.requires_grad_()
     if self._grad is not None:
         out._grad = _deepcopy(self._grad, memo)
-    memo[id(self)] = out
     return out
 
 

@@ -20,7 +20,7 @@ from ..dtypes import DType
 from ..op import Op, check_devices
 from ..runtime import host, parallel
 from ..runtime.quiet import enter, leave, quiet
-from ..tensor import Tensor, wrap
+from ..tensor import Storage, Tensor, wrap
 
 NO_PARAMS: dict = {}
 SCALARS = bool | int | float | complex
@@ -319,7 +319,9 @@ def _in_order(operands: Sequence[np.ndarray]) -> bool:
 
 
 def _number(value: Any, dtype: np.dtype) -> np.ndarray:
-    """A Python number in a dtype; integers wrap around, as in C."""
+    """A Python number in a dtype; integers of 64 bits wrap around, as in C."""
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise RuntimeError(f"value {value} cannot be converted to {dtype.name} without overflow")
     if dtype.kind in "iu" and isinstance(value, int):
         bits = dtype.itemsize * 8
         value &= (1 << bits) - 1
@@ -495,4 +497,6 @@ def resize_out(name: str, out: Tensor, shape: tuple[int, ...]) -> None:
         from ..runtime import accelerator
 
         out._data = accelerator.empty(tuple(shape), out.dtype, out.device)
-    out.storage_.owner = out._data
+    # the memory it had may have other views: they keep it, with its storage
+    out._storage = Storage(out._data, out._version)
+    out._base = out._view = None

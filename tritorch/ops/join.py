@@ -171,7 +171,12 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     dtype = common_dtype(found)
     d = errors.wrap_dim("cat", dim, real[0]._data.shape)
     out = cat_op(*real, dim=d)
-    return out if out.dtype is dtype else out.to(dtype)  # type: ignore[attr-defined]
+    out = out if out.dtype is dtype else out.to(dtype)  # type: ignore[attr-defined]
+    if len(real) < len(found) and not out.requires_grad:
+        for t in found:
+            if t.requires_grad and state.grad:  # left out, but the result has its history
+                return out + t.sum().to(dtype)  # type: ignore[attr-defined]
+    return out
 
 
 # -- stack ---------------------------------------------------------------------------------------

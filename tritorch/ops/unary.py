@@ -131,7 +131,12 @@ atanh = unary(
     domain=(-0.9, 0.9),
     vjp=lambda g, x: g / conj(1 - x * x),
 )
-sigmoid = unary("sigmoid", activation_loops.sigmoid, result="float", vjp=lambda g, out: g * conj((1 - out) * out))
+sigmoid = unary(
+    "sigmoid",
+    activation_loops.sigmoid,
+    result="float",
+    vjp=lambda g, out: g * conj((1 - out) * out),
+)
 erf = unary(
     "erf",
     activation_loops.erf,

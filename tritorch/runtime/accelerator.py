@@ -36,6 +36,8 @@ def empty(shape: Sequence[int], dtype: DType, where: device) -> Array:
 
 def to_host(x: Array) -> np.ndarray:
     """The elements as a NumPy array."""
+    if x.device.type == "meta":
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     if x.size and not x.is_contiguous():
         flat = empty(x.shape, x.dtype, x.device)
         copy(flat, x)
