@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -391,3 +392,158 @@ def test_complex_gradients_follow_pytorch() -> None:
     assert gradcheck(lambda z: z * z * (1 + 1j), (z,))
     (z * z.conj()).real.sum().backward()
     assert np.allclose(z.grad.numpy(), 2 * z.detach().numpy())
+
+
+def test_retain_grad_follows_a_change_in_place() -> None:
+    x = leaf(1, 2)
+    y = x * 2
+    y.retain_grad()
+    y.mul_(3)
+    (y * torch.tensor([5.0, 7.0])).sum().backward()
+    assert (y.grad.tolist(), x.grad.tolist()) == ([5, 7], [30, 42])
+    z = x * 2
+    z.retain_grad()
+    z[0].mul_(3)
+    z.sum().backward()
+    assert (z.grad.tolist(), z.retains_grad, x.retains_grad) == ([1, 1], True, False)
+
+
+class Doubled(Function):
+    """Saves its input and its result, and has results that are no tensors."""
+
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> tuple:
+        y = x * 2
+        ctx.save_for_backward(x, y)
+        return None, y, "text"
+
+    @staticmethod
+    def backward(ctx: object, none: None, g: torch.Tensor, text: None) -> torch.Tensor:
+        assert none is None and text is None
+        assert len(ctx.saved_tensors) == 2
+        return g * 2
+
+
+def test_function_with_results_that_are_no_tensors() -> None:
+    x = leaf(1, 2)
+    Doubled.apply(x)[1].sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_hooks_and_functions_make_no_cycles() -> None:
+    def retained() -> torch.Tensor:
+        y = leaf(1) * 2
+        y.retain_grad()
+        return y
+
+    def hooked() -> torch.Tensor:
+        x = leaf(1)
+        x.register_post_accumulate_grad_hook(lambda p: None)
+        return x
+
+    gc.collect()
+    gc.disable()
+    try:
+        for make in (retained, hooked, lambda: Doubled.apply(leaf(1))[1]):
+            made = make()
+            made.backward()
+            gone = weakref.ref(made)
+            del made
+            assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_an_input_returned_by_a_function_may_not_be_changed_in_place() -> None:
+    class Same(Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+        @staticmethod
+        def backward(ctx: object, g: torch.Tensor) -> torch.Tensor:
+            return g * 5
+
+    x = leaf(1, 2)
+    y = x * 1
+    Same.apply(y).sum().backward()
+    assert x.grad.tolist() == [5, 5]
+    with pytest.raises(RuntimeError, match="custom Function"):
+        Same.apply(x * 1).mul_(2)
+
+
+def test_backward_with_inputs_reaches_intermediates() -> None:
+    x = leaf(1, 2)
+    y = x * 2
+    (y * y).sum().backward(inputs=[y])
+    assert y.grad.tolist() == [4, 8]
+    assert x.grad is None
+
+
+def test_a_dtype_view_has_no_history() -> None:
+    x = leaf(1, 2)
+    y = x * 1
+    bits = y.view(torch.int64)
+    assert not bits.requires_grad
+    bits[0] = 0
+    y.sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == ([0, 2], [1, 1])
+
+
+def test_a_view_that_is_a_leaf_is_not_changed_in_place() -> None:
+    view = torch.ones(3)[0].requires_grad_()
+    with pytest.raises(RuntimeError, match="view of a leaf"):
+        view.mul_(2)
+
+
+def test_a_resized_output_leaves_other_views_alone() -> None:
+    base = torch.zeros(6)
+    out = base[:0]
+    torch.add(torch.ones(3), 1, out=out)
+    assert (out.tolist(), base[1:].storage_offset()) == ([2, 2, 2], 1)
+
+
+def test_meta_tensors_in_place() -> None:
+    x = torch.ones(2, device="meta")
+    x.add_(1).mul_(x)
+    x[0] = 2
+    assert x.shape == (2,)
+    with pytest.raises(NotImplementedError, match="no data"):
+        x.tolist()
+
+
+def _assign(name: str, value: object) -> object:
+    return lambda: setattr(torch.ones(2, requires_grad=True), name, value)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (_assign("data", None), TypeError),
+        (_assign("data", torch.ones(2, dtype=torch.int64)), RuntimeError),
+        (lambda: grad(leaf(1), "x"), TypeError),
+        (lambda: grad(leaf(1), []), RuntimeError),
+        (lambda: grad([leaf(1), leaf(2)], leaf(1), [torch.ones(1)]), RuntimeError),
+        (lambda: torch.autograd.backward([None]), TypeError),
+        (
+            lambda: torch.ones((), dtype=torch.complex64, requires_grad=True).backward(),
+            RuntimeError,
+        ),
+        (lambda: torch.reshape("x", 1), TypeError),
+        (lambda: torch.view_as_real(None), TypeError),
+        (lambda: torch.zeros_like([1]), TypeError),
+        (lambda: torch.where([True], 1, 2), TypeError),
+        (lambda: torch.ones(2).fill_(None), TypeError),
+    ],
+)
+def test_wrong_arguments(call: object, error: type) -> None:
+    with pytest.raises(error):
+        call()
+
+
+@pytest.mark.parametrize(("result", "error"), [("x", TypeError), (torch.ones(5), RuntimeError)])
+def test_a_hook_must_return_a_fitting_gradient(result: object, error: type) -> None:
+    x = torch.ones(2, requires_grad=True)
+    x.register_hook(lambda g: result)
+    with pytest.raises(error, match="hook"):
+        (x * 2).sum().backward()

@@ -41,8 +41,8 @@ def aot(test: Any) -> Any:
     return pytest.mark.aot(absent(test))
 
 
-def slow(value: Any) -> Any:
-    return pytest.param(value, marks=pytest.mark.slow)
+def slow(value: tuple) -> Any:
+    return pytest.param(*value, marks=pytest.mark.slow)
 
 
 def numbers(shape: Sequence[int], dtype: dtypes.DType, seed: int = 0) -> np.ndarray:
@@ -766,9 +766,15 @@ def test_convolutions_fit(target: str, name: str) -> None:
         compile_convolution(target, name, float32, layout)
 
 
+POOLED = [(target, dtype) for target in TARGETS for dtype in (float16, float32, float64)]
+
+
 @aot
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("dtype", (float16, *map(slow, (float32, float64))), ids=str)
+@pytest.mark.parametrize(
+    "target, dtype",
+    [p if p in (("sm_90", float16), ("gfx942", float16)) else slow(p) for p in POOLED],
+    ids=str,
+)
 def test_pooling_fits(target: str, dtype: dtypes.DType) -> None:
     window = {"kernel": (3, 3), "stride": (2, 2), "padding": ONE}
     average = window | {"count_include_pad": False, "divisor": None}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from .tensor import Tensor, View, wrap
 __all__ = ["REGISTRY", "Op", "fused", "joint", "method", "primitive", "same_as", "view"]
 
 REGISTRY: dict[str, Op] = {}
+_PACKAGE = f"{__package__}."
 FALLBACKS: Counter[str] = Counter()
 Spec = tuple[tuple[int, ...], dtypes.DType]
 
@@ -41,8 +43,9 @@ class Op:
     """One operator: meta rule, implementations, derivative, samples. Calling it runs it.
 
     `meta(*tensors, **params)` returns `(shape, dtype)`, or a list of them, and raises what bad
-    input deserves. `cpu(*arrays, **params)` works on NumPy arrays. `triton` names the launcher
-    in `tritorch.kernels`, `"family.function"`. `vjp` is one rule an input, or a `joint` rule.
+    input deserves. `cpu(*arrays, **params)` works on NumPy arrays. `triton` is the launcher, or
+    where it stands: `"family.function"` in `tritorch.kernels`, `"module:function"` elsewhere.
+    `vjp` is one rule an input, or a `joint` rule.
     """
 
     is_view = False
@@ -68,7 +71,8 @@ class Op:
     ) -> None:
         self.name = self.__name__ = name
         self.inputs, self.outputs, self.variadic = tuple(inputs), tuple(outputs), variadic
-        self.meta, self.cpu, self.triton, self.ref = meta, cpu, triton, ref
+        self.meta = meta.rule(name, self.inputs) if isinstance(meta, same_as) else meta
+        self.cpu, self.triton, self.ref = cpu, triton, ref
         self.exact = exact  # the CPU implementation takes 16-bit floats as they are
         self.samples, self.errors = samples, errors
         self.__doc__ = doc
@@ -111,7 +115,7 @@ class Op:
             self.rules = Rules(self, () if self.ref is None else joint(_through_ref(self)))
         return self.rules
 
-    def compute(self, inputs: Sequence, params: dict, out: Any = None) -> Any:
+    def compute(self, inputs: Sequence, params: dict) -> Any:
         """The result's data: an array, or a tuple of them."""
         for t in inputs:
             if t.__class__ is not Tensor and t is not None and not isinstance(t, Tensor):
@@ -154,7 +158,9 @@ class Op:
         from .runtime import accelerator
 
         if specs is None:
-            raise RuntimeError(f"{self.name}: has no meta rule, so it cannot run on a device")
+            if self.ref is None:
+                raise RuntimeError(f"{self.name}: has no meta rule, so it cannot run on a device")
+            return self._composed(arrays, params)
         device = next(a.device for a in arrays if a is not None and a.__class__ is not np.ndarray)
         many = specs if specs.__class__ is list else [specs]
         if device.type == "meta":
@@ -177,29 +183,28 @@ class Op:
             with accelerator.operator(self.name):
                 if launcher(accelerator.launch, out, *arrays, **named) is not NotImplemented:
                     return
+        self._on_host_instead(outs, arrays, params)
+
+    def _on_host_instead(self, outs: list, arrays: list, params: dict) -> None:
+        from .runtime import accelerator
+        from .runtime.array import Array
+
         if not FALLBACKS[self.name]:
             warnings.warn(
                 f"{self.name}: no Triton kernel serves these arguments; it runs on the host",
-                stacklevel=4,
+                stacklevel=users_level(),
             )
         FALLBACKS[self.name] += 1
-        host = [
-            a if a is None or a.__class__ is np.ndarray else accelerator.to_host(a) for a in arrays
-        ]
-        result = self.on_host(
-            host,
-            params,
-            [(o.shape, o.dtype) for o in outs] if len(outs) > 1 else (outs[0].shape, outs[0].dtype),
-        )
+        host = [accelerator.to_host(a) if isinstance(a, Array) else a for a in arrays]
+        specs = [(o.shape, o.dtype) for o in outs]
+        result = self.on_host(host, params, specs if len(specs) > 1 else specs[0])
         for o, r in zip(outs, result if result.__class__ is tuple else (result,), strict=True):
             accelerator.from_host(r, o)
 
     def launcher(self) -> Callable | None:
         """The launcher, imported with triton at the first need; it gets the params it names."""
         if isinstance(self.triton, str):
-            family, _, function = self.triton.partition(".")
-            module = importlib.import_module(f".kernels.{family}", __package__)
-            self.triton = getattr(module, function)
+            self.triton = imported(self.triton)
         if self.triton is not None and not self._named:
             parameters = inspect.signature(self.triton).parameters.values()
             self._named = frozenset("**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters)
@@ -209,6 +214,8 @@ class Op:
 
     def inplace(self, *inputs: Any, **params: Any) -> Tensor:
         """The same, its result written into the first input."""
+        if state.transforms:
+            return state.transforms[-1](InPlace(self), inputs, params)
         x = inputs[0]
         edges = edges_of(inputs) if state.grad else ()
         recorded = any(edges)
@@ -247,6 +254,19 @@ class Op:
         copy_data(x._data, data)
 
 
+class InPlace:
+    """An operator in the form that changes its first input, as a transform sees it: `add_`."""
+
+    __slots__ = ("name", "op")
+    is_view = False
+
+    def __init__(self, op: Op) -> None:
+        self.op, self.name = op, f"{op.name}_"
+
+    def __call__(self, *inputs: Any, **params: Any) -> Tensor:
+        return self.op.inplace(*inputs, **params)
+
+
 class ViewOp(Op):
     """An operator that changes metadata only: its result shares the input's storage."""
 
@@ -275,11 +295,13 @@ class ViewOp(Op):
                 out._edge = (node, 0)
         return out
 
-    def compute(self, inputs: Sequence, params: dict, out: Any = None) -> Any:
+    def compute(self, inputs: Sequence, params: dict) -> Any:
         return self.cpu(inputs[0]._data, **params)  # type: ignore[misc]
 
     def inplace(self, *inputs: Any, **params: Any) -> Tensor:
         """Change the metadata of the tensor itself."""
+        if state.transforms:
+            return state.transforms[-1](InPlace(self), inputs, params)
         x = inputs[0]
         out = self(x, **params)
         if state.grad and x.requires_grad:
@@ -350,6 +372,23 @@ def copy_data(target: Any, source: Any) -> None:
         accelerator.copy(target, source)
 
 
+def imported(where: str) -> Any:
+    """What stands at `"family.name"` in `tritorch.kernels`, or at `"module:name"` anywhere."""
+    module, colon, name = where.rpartition(":")
+    if colon:
+        return getattr(importlib.import_module(module), name)
+    family, _, name = where.partition(".")
+    return getattr(importlib.import_module(f".kernels.{family}", __package__), name)
+
+
+def users_level() -> int:
+    """The `stacklevel` with which a warning of the caller names the user's line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _dtype_of(data: Any) -> dtypes.DType:
     return dtypes.of(data.dtype) if data.__class__ is np.ndarray else data.dtype
 
@@ -418,14 +457,22 @@ def _apart(t: Tensor | None, need: bool, create: bool) -> Tensor | None:
 # -- declaring ------------------------------------------------------------------------------
 
 
-def same_as(name: str) -> Callable:
-    """A meta rule: the shape and dtype of the input of that name, or of the first."""
+class same_as:
+    """A meta rule: the shape and dtype of the input of that name."""
 
-    def meta(*inputs: Tensor, **params: Any) -> Spec:
-        return tuple(inputs[0]._data.shape), inputs[0].dtype
+    def __init__(self, name: str) -> None:
+        self.name = name
 
-    meta.__name__ = f"same_as_{name}"
-    return meta
+    def rule(self, op: str, inputs: Sequence[str]) -> Callable:
+        """The rule for an operator of these inputs."""
+        if self.name not in inputs:
+            raise ValueError(f"{op}: has no input {self.name!r}, only {', '.join(inputs)}")
+        at = inputs.index(self.name)
+
+        def meta(*tensors: Tensor, **params: Any) -> Spec:
+            return tuple(tensors[at]._data.shape), tensors[at].dtype
+
+        return meta
 
 
 def _signature(f: Callable) -> tuple[list[str], bool]:

@@ -249,8 +249,8 @@ class Tensor:
                 )
             if value._data.shape != self._data.shape or value.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of shape {tuple(value.shape)} and dtype {value.dtype}; "
-                    f"expected {tuple(self.shape)} and {self.dtype}"
+                    f"assigned grad has data of shape {tuple(value.shape)} and dtype {value.dtype},"
+                    f" expected {tuple(self.shape)} and {self.dtype}"
                 )
             if value.device != self.device:
                 raise RuntimeError(

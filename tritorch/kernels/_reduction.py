@@ -119,11 +119,17 @@ def _parts(programs: int, n: int, block_n: int, sms: int) -> tuple[int, int]:
     return triton.cdiv(n, chunk), chunk
 
 
-def plan_of(launch: Any, x: Any, dims: Sequence[int], ordered: bool = False) -> Plan | None:
-    """The plan of a reduction of `x`; None where its layout or dtype is not served."""
+def plan_of(
+    launch: Any, x: Any, dims: Sequence[int], ordered: bool = False, itemsize: int = 0
+) -> Plan | None:
+    """The plan of a reduction of `x`; None where its layout or dtype is not served.
+
+    `itemsize` is that of the elements in registers, where it decides how large blocks may be.
+    """
     if x.dtype.name not in REAL:
         return None
-    return plan_for(x.shape, (x.strides,), tuple(dims), x.itemsize, launch.target.sms, ordered)
+    size = max(itemsize, x.itemsize)
+    return plan_for(x.shape, (x.strides,), tuple(dims), size, launch.target.sms, ordered)
 
 
 def whole(part: Any) -> Plan:

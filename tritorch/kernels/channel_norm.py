@@ -55,10 +55,10 @@ def norm_sums_kernel(
     m_m = o_m < m
     g_row = offset(o_m, k1, k2, k3, k_g0, k_g1, k_g2, k_g3, KD)
     x_row = offset(o_m, k1, k2, k3, k_x0, k_x1, k_x2, k_x3, KD)
-    o = offset(o_m, k1, k2, k3, a0, a1, a2, a3, KD)
-    mean = of_rows(tl.load(p_mean + o, mask=m_m, other=0.0).to(ACC), OUTER)
-    o = offset(o_m, k1, k2, k3, s0, s1, s2, s3, KD)
-    rstd = tl.load(p_rstd + o, mask=m_m, other=0.0).to(ACC)
+    a_row = offset(o_m, k1, k2, k3, a0, a1, a2, a3, KD)
+    s_row = offset(o_m, k1, k2, k3, s0, s1, s2, s3, KD)
+    mean = of_rows(tl.load(p_mean + a_row, mask=m_m, other=0.0).to(ACC), OUTER)
+    rstd = tl.load(p_rstd + s_row, mask=m_m, other=0.0).to(ACC)
     shape: tl.constexpr = (BLOCK_N, BLOCK_M) if OUTER else (BLOCK_M, BLOCK_N)
     along = tl.zeros(shape, ACC)
     plain = tl.zeros(shape, ACC)
@@ -74,10 +74,11 @@ def norm_sums_kernel(
         along += g * (x - mean)
         plain += g
     axis: tl.constexpr = 0 if OUTER else 1
-    o = i_part * m + o_m
-    along = tl.sum(along, axis) * rstd
-    tl.store(p_along + o, convert(along, p_along.dtype.element_ty), mask=m_m)
-    tl.store(p_plain + o, convert(tl.sum(plain, axis), p_plain.dtype.element_ty), mask=m_m)
+    out = i_part * m + o_m
+    row_along = tl.sum(along, axis) * rstd
+    row_plain = tl.sum(plain, axis)
+    tl.store(p_along + out, convert(row_along, p_along.dtype.element_ty), mask=m_m)
+    tl.store(p_plain + out, convert(row_plain, p_plain.dtype.element_ty), mask=m_m)
 
 
 @triton.jit

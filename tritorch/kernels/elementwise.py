@@ -283,11 +283,13 @@ class Plan(NamedTuple):
     float8: bool
 
 
-def apply(launch: Any, out: Any, *inputs: Any, body: str, compute: Any) -> Any:
+def apply(launch: Any, out: Any, *inputs: Any, body: Any, compute: Any) -> Any:
     """out = body(*inputs): 1 to 4 Arrays that broadcast to `out`, or Python numbers.
 
-    A fifth input must be a number. `compute` is the DType that the inputs are cast to before the
-    body; 16-bit floats are computed in float32. Complex dtypes are not served.
+    `body` is a jit function of scalars, or the name of one in `elementwise_bodies`; where there is
+    none of that name, nothing is served. A fifth input must be a number. `compute` is the DType
+    that the inputs are cast to before the body; 16-bit floats are computed in float32. Complex
+    dtypes are not served.
     """
     specs = tuple(
         None if isinstance(x, (int, float, complex)) else (x.shape, x.strides, x.dtype)
@@ -328,13 +330,17 @@ Spec = tuple[tuple[int, ...], tuple[int, ...], Any]
 
 
 @lru_cache(maxsize=4096)
-def _plan(body: str, compute: Any, out: Spec, inputs: tuple[Spec | None, ...]) -> Plan | None:
+def _plan(body: Any, compute: Any, out: Spec, inputs: tuple[Spec | None, ...]) -> Plan | None:
     arrays = [out, *[s for s in inputs if s is not None]]
     dtypes = [compute, *[s[2] for s in arrays]]
     if any(t.name not in _TYPES for t in dtypes) or any(inputs[MAX_ARRAYS:]):
         return None
+    function = body_function(body, compute)
+    if function is None:
+        return None
     sizes, strides = _collapse(out, arrays)
-    constants = _constants(body, compute, len(inputs))
+    constants = {"BODY": function, "ARITY": len(inputs), "COMPUTE": _TYPES[compute.name]}
+    constants |= dict.fromkeys("ABCDE", 0)
     constants["WIDE"] = math.prod(sizes) >= LIMIT or any(span(sizes, s) >= LIMIT for s in strides)
     float8 = any("float8" in t.name for t in dtypes)
     if len(sizes) <= 1 and strides[0] in ([], [1]) and all(s in ([], [0], [1]) for s in strides):
@@ -357,24 +363,14 @@ def _collapse(out: Spec, arrays: Sequence[Spec]) -> tuple[list[int], list[list[i
     return merge([shape[i] for i in order], [[s[i] for i in order] for s in strides])
 
 
-def _constants(body: str, compute: Any, arity: int) -> dict[str, Any]:
+def body_function(body: Any, compute: Any) -> Any:
+    """The scalar body of an operator; None where there is none."""
+    if not isinstance(body, str):
+        return body
     if compute.name == "bool":
         body = _BOOL_BODIES.get(body, body)
-    return {
-        "BODY": body_function(body),
-        "ARITY": arity,
-        "COMPUTE": _TYPES[compute.name],
-        **dict.fromkeys("ABCDE", 0),
-    }
-
-
-def body_function(name: str) -> Any:
-    """The scalar body of an operator."""
-    for module in (elementwise_bodies, elementwise_activations):
-        found = getattr(module, name, None)
-        if found is not None:
-            return found
-    raise ValueError(f"elementwise: no body named {name!r}")
+    own = getattr(elementwise_bodies, body, None)
+    return getattr(elementwise_activations, body, None) if own is None else own
 
 
 def _kinds(inputs: Sequence[Spec | None], strides: Sequence[Sequence[int]]) -> dict[str, int]:

@@ -214,10 +214,12 @@ def arg_kernel(
     hi = tl.minimum(lo + chunk, n)
     axis: tl.constexpr = 0 if OUTER else 1
     lowest: tl.constexpr = LOWEST_64 if KEY.is_int64() else LOWEST_32
+    INDEX: tl.constexpr = tl.int64 if WIDE else tl.int32
+    unset: tl.constexpr = LARGEST_64 if WIDE else LARGEST_32
 
     shape: tl.constexpr = (BLOCK_N, BLOCK_M) if OUTER else (BLOCK_M, BLOCK_N)
     best = tl.full(shape, lowest, KEY)
-    place = tl.full(shape, LARGEST_64, tl.int64)
+    place = tl.full(shape, unset, INDEX)
     for start in range(lo, hi, BLOCK_N):
         o_n = start + cols
         inside = both(m_m, o_n < hi, OUTER)
@@ -228,19 +230,19 @@ def arg_kernel(
             if x.dtype.is_floating():
                 x += 0.0  # -0.0 is no smaller than 0.0
             key = encode(x, FLIP, KEY)
-            index = of_cols(o_n.to(tl.int64), OUTER)
+            index = of_cols(o_n.to(INDEX), OUTER)
         else:
             key = x
-            index = tl.load(p_index + o, mask=inside, other=0)
+            index = tl.load(p_index + o, mask=inside, other=0).to(INDEX)
         # Strips and parts come in order, so an equal key later is never the first.
-        better = inside & ((key > best) | (place == LARGEST_64))
+        better = inside & ((key > best) | (place == unset))
         best = tl.where(better, key, best)
         place = tl.where(better, index, place)
     top = tl.max(best, axis)
-    first = tl.min(tl.where(best == of_rows(top, OUTER), place, LARGEST_64), axis)
+    first = tl.min(tl.where(best == of_rows(top, OUTER), place, unset), axis)
     if p_key is not None:
         tl.store(p_key + (i_part * m + o_m), top, mask=m_m)
-    tl.store(p_out + (i_part * m + o_m), first, mask=m_m)
+    tl.store(p_out + (i_part * m + o_m), first.to(tl.int64), mask=m_m)
 
 
 # fmt: on
@@ -292,7 +294,8 @@ def _accumulator(out: DType, x: DType, name: str) -> DType:
 
 
 def _reduce(launch: Any, out: Any, x: Any, dims: Sequence[int], name: str, p: Any = None) -> Any:
-    plan = plan_of(launch, x, dims)
+    # A power takes many registers for each element.
+    plan = plan_of(launch, x, dims, itemsize=8 if name == "norm" else 0)
     if plan is None or out.dtype.name not in REAL:
         return NotImplemented
     acc = _accumulator(out.dtype, x.dtype, name)
@@ -399,7 +402,7 @@ def argmin(launch: Any, out: Any, x: Any, *, dims: Sequence[int], keepdim: bool 
 
 
 def _arg(launch: Any, out: Any, x: Any, dims: Sequence[int], flip: bool) -> Any:
-    plan = plan_of(launch, x, dims, ordered=True)
+    plan = plan_of(launch, x, dims, ordered=True, itemsize=4)
     if plan is None or out.dtype is not int64:
         return NotImplemented
     key = key_type(x.dtype)
@@ -409,6 +412,7 @@ def _arg(launch: Any, out: Any, x: Any, dims: Sequence[int], flip: bool) -> Any:
         return None
     keys, places = (launch.empty((plan.parts, plan.m), t) for t in (key, int64))
     _run_arg(launch, places, keys, x, None, plan, constants)
+    constants["WIDE"] = plan.constants["WIDE"]  # the places are those of the first pass
     _run_arg(launch, out, None, keys, places, whole(keys), constants)
     return None
 

@@ -101,8 +101,9 @@ def public(
 
     def publish(f: Callable) -> Callable:
         function = with_out(f) if out else f
+        checked = explained(function)
         for n in (f.__name__, *aliases):
-            PUBLIC[n] = function
+            PUBLIC[n] = checked
             if method:
                 setattr(Tensor, n, f)
             if inplace:
@@ -110,6 +111,31 @@ def public(
         return function
 
     return publish
+
+
+def explained(f: Callable) -> Callable:
+    """`f`, with a TypeError that names the argument where one that is to be a tensor is none.
+
+    It looks only after `f` has failed: a call that is right pays nothing.
+    """
+
+    @functools.wraps(f)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except AttributeError:
+            signature = inspect.signature(f)
+            given = signature.bind(*args, **kwargs).arguments
+            for position, (name, p) in enumerate(signature.parameters.items(), 1):
+                x = given.get(name)
+                if p.annotation == "Tensor" and name in given and not isinstance(x, Tensor):
+                    raise TypeError(
+                        f"{f.__name__}(): argument '{name}' (position {position}) must be Tensor, "
+                        f"not {type(x).__name__}"
+                    ) from None
+            raise
+
+    return function
 
 
 def in_place_of(f: Callable, name: str) -> Callable:

@@ -386,7 +386,12 @@ def _with_alpha(f: Callable, doc: str) -> Callable:
 
     def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
         if out is None:
-            return call(input, other if alpha.__class__ is int and alpha == 1 else _scaled(op.name, input, other, alpha))
+            return call(
+                input,
+                other
+                if alpha.__class__ is int and alpha == 1
+                else _scaled(op.name, input, other, alpha),
+            )
         return into(op, out, as_operand(op.name, input), _scaled(op.name, input, other, alpha))
 
     def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:

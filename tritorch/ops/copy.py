@@ -12,7 +12,7 @@ from ..dtypes import DType
 from ..op import Op, copy_data, method, primitive
 from ..runtime import host, parallel
 from ..tensor import Tensor
-from .api import PUBLIC, attach, public
+from .api import attach, public
 from .elementwise import SCALARS, Elementwise, as_operand, check_overlap, dense, loop, zero
 from .view import expand
 
@@ -420,4 +420,3 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndar
 
 for _name, _f in (("numpy", numpy), ("item", item), ("tolist", tolist), ("__array__", _array)):
     attach(_name, _f)
-PUBLIC["clone"] = clone

@@ -256,6 +256,8 @@ def _like(
     requires_grad: bool,
     memory_format: Any,
 ) -> Tensor:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     keep = memory_format is None or "preserve" in str(memory_format)
     shape = tuple(input._data.shape)
     if keep and input.is_cpu and device is None and not input._data.flags.c_contiguous:

@@ -1,13 +1,15 @@
 """The elementwise family: broadcasting, type promotion and the loop, for any number of inputs.
 
 An elementwise operator is a NumPy loop, a result rule and one derivative rule an input; inputs may
-be Python numbers. On a device the kernel is `kernels.elementwise.apply` with the scalar body of
-the operator's name.
+be Python numbers. On a device the kernel is `kernels.elementwise.apply` with a scalar body: the
+one of the operator's name in `kernels/elementwise_bodies.py`, or what `body=` gives.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +19,7 @@ from .. import dtypes, errors
 from ..autograd.mode import state
 from ..autograd.node import OpNode
 from ..dtypes import DType
-from ..op import Op, check_devices
+from ..op import Op, check_devices, check_writable, copy_data, imported, users_level
 from ..runtime import host, parallel
 from ..runtime.quiet import enter, leave, quiet
 from ..tensor import Storage, Tensor, wrap
@@ -77,7 +79,8 @@ class Elementwise(Op):
     """`loop(*arrays, out=None)`; `result` says which dtype it computes in and which it gives.
 
     `deny` names dtypes or categories that are refused; `promote` the inputs that promote; `domain`
-    is the interval of its samples, or one for each input.
+    is the interval of its samples, or one for each input. `body` is a `@triton.jit` function of
+    scalars, or `"module:function"`, which is imported with triton at the first need.
     """
 
     def __init__(
@@ -90,13 +93,15 @@ class Elementwise(Op):
         deny: Sequence[str] = (),
         promote: slice = slice(None),
         domain: tuple = (-2.0, 2.0),
+        body: Any = None,
         **fields: Any,
     ) -> None:
         fields.setdefault("samples", self._samples)
         fields.setdefault("triton", "elementwise.apply")
         super().__init__(name, inputs, meta=self.spec, **fields)
         self.domain = domain
-        self.loop, self.promote, self.deny = loop, promote, tuple(deny)
+        self.loop, self.promote, self.deny = _writing(loop), promote, tuple(deny)
+        self.body = name if body is None else body
         self.single_pass = isinstance(loop, np.ufunc)
         self._types: dict[DType, tuple[DType, DType]] = {}
         self._rule = RESULTS[result]
@@ -143,14 +148,16 @@ class Elementwise(Op):
     def __call__(self, *inputs: Any, **params: Any) -> Tensor:
         if state.transforms:
             return state.transforms[-1](self, inputs, params)
+        if params:
+            raise TypeError(f"{self.name}: takes tensors and numbers by position, got {params}")
         data, dtype = self.evaluate(inputs)
         out = wrap(data, dtype)
         if state.grad and self.rules is not None:
             self.record(inputs, params, out)
         return out
 
-    def compute(self, inputs: Sequence, params: dict, out: Any = None) -> Any:
-        return self.evaluate(inputs, out)[0]
+    def compute(self, inputs: Sequence, params: dict) -> Any:
+        return self.evaluate(inputs)[0]
 
     def evaluate(self, inputs: Sequence, out: Any = None) -> tuple[Any, DType]:
         """The result, in `out` where given, and its dtype."""
@@ -163,8 +170,7 @@ class Elementwise(Op):
         datas = [x._data if isinstance(x, Tensor) else x for x in inputs]
         if any(not isinstance(d, np.ndarray | SCALARS) for d in datas):
             return self._device(inputs, datas, compute, out), dtype
-        target = None if out is None else out
-        return self._host(datas, compute, dtype, target), dtype
+        return self._host(datas, compute, dtype, out), dtype
 
     def _host(
         self, datas: list, compute: DType, dtype: DType, out: np.ndarray | None
@@ -211,6 +217,8 @@ class Elementwise(Op):
     def _device(self, inputs: Sequence, datas: list, compute: DType, out: Any) -> Any:
         check_devices(self.name, inputs)
         datas = [d.item() if isinstance(d, np.ndarray) and not d.ndim else d for d in datas]
+        if out is not None and out.device.type == "meta":
+            return out
         if out is None:
             from ..runtime import accelerator
 
@@ -219,7 +227,9 @@ class Elementwise(Op):
             if device.type == "meta":
                 return accelerator.meta(*spec)
             out = accelerator.empty(*spec, device)
-        self.launch([out], datas, {"body": self.name, "compute": compute})
+        if isinstance(self.body, str) and ":" in self.body:
+            self.body = imported(self.body)
+        self.launch([out], datas, {"body": self.body, "compute": compute})
         return out
 
     def on_host(self, arrays: list, params: dict, specs: Any) -> Any:
@@ -351,6 +361,13 @@ def loop(f: Callable) -> Callable:
     return run
 
 
+def _writing(f: Callable) -> Callable:
+    """`f` where it can write into `out` already, else as a loop that can."""
+    if isinstance(f, np.ufunc) or "out" in inspect.signature(f).parameters:
+        return f
+    return loop(f)
+
+
 # -- the short way for small tensors on the CPU -----------------------------------------------
 
 
@@ -465,23 +482,18 @@ def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
             "differentiation, but one of the arguments requires grad."
         )
     resize_out(op.name, out, op.spec(*inputs)[0])
-    inplace_checks(op, out, inputs)
-    op.evaluate(inputs, out._data)
+    check_writable(op.name, out)
+    op.check_result(op.name, out, inputs)
+    if state.transforms:  # which are to see the operator
+        copy_data(out._data, op(*inputs)._data)
+    else:
+        op.evaluate(inputs, out._data)
     out.storage_.bump(op.name)
     return out
 
 
-def inplace_checks(op: Elementwise, out: Tensor, inputs: Sequence) -> None:
-    from ..op import check_writable
-
-    check_writable(op.name, out)
-    op.check_result(op.name, out, inputs)
-
-
 def resize_out(name: str, out: Tensor, shape: tuple[int, ...]) -> None:
     """Give `out` the shape of a result; with a warning where it held elements."""
-    import warnings
-
     if tuple(out._data.shape) == tuple(shape):
         return
     if out._data.size:
@@ -489,7 +501,7 @@ def resize_out(name: str, out: Tensor, shape: tuple[int, ...]) -> None:
             f"{name}: An output with one or more elements was resized since it had shape "
             f"{list(out.shape)}, which does not match the required output shape {list(shape)}.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=users_level(),
         )
     if out.is_cpu:
         out._data = host.empty(tuple(shape), out.dtype.np)

@@ -95,7 +95,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return pieces("split", tensor, sizes, dim)
 
 
-PUBLIC["split_with_sizes"] = split
+PUBLIC["split_with_sizes"] = PUBLIC["split"]
 attach("split", lambda self, split_size, dim=0: split(self, split_size, dim))
 attach("split_with_sizes", lambda self, split_sizes, dim=0: split(self, split_sizes, dim))
 

@@ -15,6 +15,8 @@ import numpy as np
 from ..runtime import host, parallel
 
 PART = 1 << 13  # elements of a part
+CHAIN = 128  # additions one after the other, whose rounding errors then grow no further
+SHORT = 512  # the longest sum in one chain
 FEW = 16  # lines, below which each is cut in parts
 Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
 
@@ -110,10 +112,11 @@ def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Pie
 def add(x: np.ndarray) -> np.ndarray:
     """Sums along the middle, of short chains of additions."""
     outer, n, inner = x.shape
-    if inner == 1 and 64 <= n <= PART and x.dtype.kind == "f":
-        return np.einsum("ij->i", x.reshape(outer, n))[:, None]
-    if inner > 1 and n > 512 and x.dtype.kind == "f":  # NumPy adds row after row
-        cut = n // 128 * 128
-        head = np.add.reduce(x[:, :cut].reshape(outer, cut // 128, 128, inner), axis=2)
-        return add(head) + np.add.reduce(x[:, cut:], axis=1)
-    return np.add.reduce(x, axis=1)
+    if x.dtype.kind != "f" or n < 64:
+        return np.add.reduce(x, axis=1)
+    if n <= SHORT:
+        return np.einsum("oni->oi", x) if inner == 1 else np.add.reduce(x, axis=1)
+    cut = n // CHAIN * CHAIN
+    blocks = x[:, :cut].reshape(outer, cut // CHAIN, CHAIN, inner)
+    head = np.einsum("okni->oki", blocks) if inner == 1 else np.add.reduce(blocks, axis=2)
+    return add(head) + np.add.reduce(x[:, cut:], axis=1)

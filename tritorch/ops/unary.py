@@ -33,7 +33,10 @@ def _rsqrt(x: Any) -> Any:
 
 @loop
 def _sgn(x: Any) -> Any:
-    return np.sign(x)
+    if x.dtype.kind == "c":
+        return np.sign(x)
+    # 0 of NaN and True of True, unlike NumPy's
+    return (x > 0).astype(x.dtype) - (x < 0) if x.dtype.kind != "b" else x.copy()
 
 
 @loop
@@ -54,7 +57,7 @@ _BOOL, _COMPLEX, _NOT_FLOAT = ("bool",), ("complex",), ("bool", "integral")
 
 neg = unary("neg", np.negative, "negative", "__neg__", deny=_BOOL, vjp=lambda g: -g)
 abs = unary("abs", np.absolute, "absolute", "__abs__", result="real", vjp=lambda g, x: g * x.sgn())
-sign = unary("sign", np.sign, deny=_COMPLEX, vjp=zero)
+sign = unary("sign", _sgn, deny=_COMPLEX, vjp=zero)
 sgn = unary("sgn", _sgn, vjp=_sgn_vjp)
 square = unary("square", np.square, vjp=lambda g, x: g * (2 * conj(x)))
 sqrt = unary(

@@ -1,12 +1,14 @@
 """Device memory, and `runtime()`: the one accelerator of this process.
 
 That is CUDA where a device is present, or, with TRITORCH_EXECUTOR=interpreter, a stand-in for it:
-host memory on which kernels run in Triton's interpreter.
+host memory on which kernels run in Triton's interpreter. TRITORCH_EXECUTOR=module:Class is a
+`Runtime` from elsewhere. To a program its devices are "cuda:0", "cuda:1" ..., whichever it is.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import math
 import os
@@ -159,17 +161,26 @@ _available: bool | None = None
 
 def interpreted() -> bool:
     """Whether the accelerator is Triton's interpreter on host memory."""
-    return os.environ.get("TRITORCH_EXECUTOR") == "interpreter"
+    return _executor() == "interpreter"
+
+
+def _executor() -> str:
+    return os.environ.get("TRITORCH_EXECUTOR", "")
 
 
 def runtime() -> Runtime:
     """The accelerator of this process; RuntimeError where there is none."""
     global _runtime
     if _runtime is None:
-        wanted = os.environ.get("TRITORCH_EXECUTOR", "")
-        if wanted not in ("", "cuda", "interpreter"):
-            raise RuntimeError(f"TRITORCH_EXECUTOR={wanted}: expected cuda or interpreter")
-        if interpreted():
+        wanted = _executor()
+        if wanted not in ("", "cuda", "interpreter") and ":" not in wanted:
+            raise RuntimeError(
+                f"TRITORCH_EXECUTOR={wanted}: expected cuda or interpreter, or module:Class"
+            )
+        if ":" in wanted:
+            module, _, name = wanted.rpartition(":")
+            _runtime = getattr(importlib.import_module(module), name)()
+        elif interpreted():
             from .interpreter import InterpreterRuntime
 
             _runtime = InterpreterRuntime()
@@ -185,7 +196,7 @@ def runtime() -> Runtime:
 def available() -> bool:
     """Whether `runtime()` has a device to offer. Never raises, asks the driver once."""
     global _available
-    if interpreted():
+    if interpreted() or ":" in _executor():
         return True
     if _available is None:
         _available = _cuda_devices() > 0 and not _missing()

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 try:
-    from numpy._core.umath import _extobj_contextvar as _variable
-    from numpy._core.umath import _make_extobj
+    from numpy._core.umath import _extobj_contextvar as _variable, _make_extobj
 
     _ignore = _make_extobj(all="ignore")
     enter, leave = (lambda: _variable.set(_ignore)), _variable.reset
