@@ -5,7 +5,10 @@ Streams, events and memory are tested against a stand-in for the driver in `fake
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +88,11 @@ def test_switches_are_kept() -> None:
     assert not cudnn.benchmark and not cudnn.is_available()
     torch.backends.cuda.matmul.allow_tf32 = False
     assert not torch.backends.mps.is_available()
+
+
+@nowhere
+def test_the_benchmark_of_a_device_says_that_there_is_none() -> None:
+    script = Path(__file__).parent.parent / "perf" / "gpu.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("perf/gpu.py: needs a CUDA device")

@@ -98,8 +98,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     finally:
         sys.path.remove(str(folder))
         for known, was in zip((spine.REGISTRY, api.PUBLIC), before[:2], strict=True):
-            known.clear()
-            known.update(was)
+            for name in set(known) - set(was):
+                del known[name]
+            known.update(was)  # type: ignore[call-overload]
         for name in set(Tensor.__dict__) - set(before[2]):
             delattr(Tensor, name)
         for name, value in before[2].items():

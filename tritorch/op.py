@@ -57,7 +57,7 @@ class Op:
         name: str,
         inputs: Sequence[str],
         *,
-        meta: Callable | None = None,
+        meta: Callable | same_as | None = None,
         cpu: Callable | None = None,
         triton: str | Callable | None = None,
         vjp: Any = None,

@@ -49,17 +49,16 @@ def _select_meta(x: Tensor, index: Tensor, *, dim: int) -> tuple:
     return (*shape[:dim], index._data.size, *shape[dim + 1 :]), x.dtype
 
 
+def _select_vjp(g: Tensor, x_shape: tuple, index: Tensor, dim: int) -> Any:
+    return index_add_op(zeros_for(g, x_shape), index, g, dim=dim, alpha=1)
+
+
 @primitive(
     name="index_select",
     meta=_select_meta,
     triton="index.index_select",
     exact=True,
-    vjp=(
-        lambda g, x_shape, index, dim: index_add_op(
-            zeros_for(g, x_shape), index, g, dim=dim, alpha=1
-        ),
-        None,
-    ),
+    vjp=(_select_vjp, None),
     samples=lambda s: [
         s((3, 4), s.ints(3, (5,)), dim=0),
         s((2, 3, 2), s.ints(3, (2,)), dim=1),

@@ -59,6 +59,10 @@ def _modulo(name: str, rule: np.ufunc) -> Callable:
 def _pow(x: Any, y: Any) -> Any:
     if floating(x):
         return np.power(x, y)
+    if isinstance(y, int):  # by the short way: `_Pow.types` has not seen it
+        if y < 0:
+            raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
+        y = np.asarray(y).astype(x.dtype)
     x, y = np.asarray(x), np.asarray(y)
     if y.dtype.kind == "i" and (y < 0).any():
         powers = np.power(x, np.maximum(y, 0))

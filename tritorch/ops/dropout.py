@@ -15,23 +15,25 @@ from .generator import take
 from .random import Blank, bernoulli_scalar, draw
 
 
+def _dropout_vjp(g: Tensor, p: float, seed: int, offset: int) -> Any:
+    return dropout_op(g, p=p, seed=seed, offset=offset)
+
+
 @primitive(
+    name="dropout",
     meta=same_as("x"),
     triton="random.dropout",
     exact=True,
-    vjp=lambda g, p, seed, offset: dropout_op(g, p=p, seed=seed, offset=offset),
+    vjp=_dropout_vjp,
     samples=lambda s: [
         s((3, 4), p=0.3, seed=1, offset=3),
         s((0,), p=0.5, seed=1, offset=0),
         s((7,), p=1.0, seed=1, offset=0),
     ],
 )
-def dropout(x: Any, *, p: float, seed: int, offset: int) -> Any:
+def dropout_op(x: Any, *, p: float, seed: int, offset: int) -> Any:
     """`x * mask / (1 - p)`; the mask comes again from seed and offset, so none is saved."""
     return streams.dropout(seed, offset, x, p)
-
-
-dropout_op = dropout
 
 
 def _check(name: str, x: Tensor, p: float, error: type[Exception] = ValueError) -> None:
@@ -54,9 +56,7 @@ def _elements(input: Tensor, p: float, inplace: bool) -> Tensor:
     return run(input, p=float(p), **stream)
 
 
-def dropout(  # type: ignore[no-redef]
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Each element zero with probability `p`, the others divided by `1 - p`; only in training.
 
     Source: Srivastava et al., "Dropout", JMLR 2014.

@@ -138,10 +138,10 @@ def take(n: int, bits: int, generator: Any, device: Device) -> dict[str, int]:
         raise TypeError(
             f"argument 'generator' must be tritorch.Generator, not {type(generator).__name__}"
         )
-    elif getattr(generator, "device", device).type != device.type and device.type != "meta":
+    place = getattr(generator, "device", device).type
+    if place != device.type and device.type != "meta":
         raise RuntimeError(
-            f"Expected a '{device.type}' device type for generator but found "
-            f"'{generator.device.type}'"
+            f"Expected a '{device.type}' device type for generator but found '{place}'"
         )
     seed, offset = generator.take(streams.blocks(n, bits))
     return {"seed": seed, "offset": offset}

@@ -124,7 +124,9 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         return ext_tensor.detach()
     array = np.from_dlpack(ext_tensor)
     if not array.flags.writeable:
-        array = np.lib.stride_tricks.as_strided(_writeable(array), array.shape, array.strides)
+        array = np.lib.stride_tricks.as_strided(
+            np.asarray(_writeable(array)), array.shape, array.strides
+        )
     out = wrap(array.copy() if copy else array, dtypes.of(array.dtype))
     return out if device is None else to(out, device)
 

@@ -151,7 +151,7 @@ def fill_value(name: str, x: Tensor, value: Any) -> Tensor:
         raise TypeError(f"{name}(): argument 'value' must be Number, not {type(value).__name__}")
     kind = dtypes.of_scalar(value).category
     whole = x.dtype.category == 1 and kind == 2
-    if (kind == 3 > x.dtype.category) or (whole and value != int(value)):
+    if (kind == 3 > x.dtype.category) or (whole and value != int(value.real)):
         raise RuntimeError(
             f"{name}: value cannot be converted to type {x.dtype} without overflow: {value}"
         )
@@ -285,12 +285,15 @@ def _stripe(x: np.ndarray, out: np.ndarray, start: int, k: int, lower: bool) -> 
 
 
 def _triangle(name: str) -> Callable:
+    def vjp(g: Tensor, diagonal: int) -> Any:
+        return triangle(g, diagonal=diagonal)
+
     @primitive(
         name=name,
         meta=same_as("x"),
         triton=f"copy.{name}",
         exact=True,
-        vjp=lambda g, diagonal: op(g, diagonal=diagonal),
+        vjp=vjp,
         samples=lambda s: [
             s((3, 4), diagonal=0),
             s((4, 3), diagonal=-1),
@@ -304,8 +307,6 @@ def _triangle(name: str) -> Callable:
             _stripe(x, out, start, diagonal, name == "tril")
         return out
 
-    op = triangle
-
     def prepare(input: Tensor, diagonal: int = 0) -> Call:
         if input._data.ndim < 2:
             raise RuntimeError(
@@ -316,7 +317,7 @@ def _triangle(name: str) -> Callable:
     side = "below" if name == "tril" else "above"
     prepare.__name__ = prepare.__qualname__ = name
     prepare.__doc__ = f"A copy of matrices that keeps what is on and {side} a diagonal, else 0."
-    return publish(op)(prepare)
+    return publish(triangle)(prepare)  # type: ignore[arg-type]
 
 
 def _lower(n: int, m: int, k: int) -> np.ndarray:

@@ -161,11 +161,15 @@ def _border_meta(x: Tensor, *, pad: Pairs, mode: str) -> tuple:
     return tuple(n + a + b for n, (a, b) in zip(x._data.shape, pad, strict=True)), x.dtype
 
 
+def _border_vjp(g: Tensor, x_shape: tuple, pad: Pairs, mode: str) -> Any:
+    return border_backward(g, shape=tuple(x_shape), pad=pad, mode=mode)
+
+
 @primitive(
     name="pad_borders",
     meta=_border_meta,
     exact=True,
-    vjp=lambda g, x_shape, pad, mode: border_backward(g, shape=tuple(x_shape), pad=pad, mode=mode),
+    vjp=_border_vjp,
     samples=lambda s: [
         s((2, 4), pad=((0, 0), (3, 2)), mode="reflect"),
         s((3, 4), pad=((2, 1), (-1, 2)), mode="reflect"),

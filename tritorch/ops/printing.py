@@ -104,7 +104,7 @@ class _Formatter:
 class _Complex:
     """A formatter of each part."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: Any) -> None:
         self.real, self.imag = _Formatter(values.real), _Formatter(values.imag)
         self.width = self.real.width + self.imag.width + 1
 

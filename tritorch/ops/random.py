@@ -15,7 +15,7 @@ import numpy as np
 from .. import dtypes, errors
 from ..device import device as Device, get_default_device
 from ..dtypes import DType
-from ..op import Op, primitive
+from ..op import primitive
 from ..runtime import random as streams
 from ..tensor import Tensor, from_data, wrap
 from .api import PUBLIC, attach, write_out
@@ -193,7 +193,7 @@ class _Form:
         self.shape, self.dtype = shape, dtype
 
 
-def draw(op: Op, like: Blank, generator: Any, bits: int, **params: Any) -> Tensor:
+def draw(op: Any, like: Blank, generator: Any, bits: int, **params: Any) -> Tensor:
     """A fresh tensor like `like`."""
     stream = take(math.prod(like.shape), bits, generator, like.device)
     if like.device.type == "cpu":
@@ -213,7 +213,7 @@ def need_floating(name: str, dtype: DType) -> None:
         raise NotImplementedError(f'"{name}" not implemented for {dtype}')
 
 
-def random_like(op: Op, like: Blank, generator: Any, **params: Any) -> Tensor:
+def random_like(op: Any, like: Blank, generator: Any, **params: Any) -> Tensor:
     """Uniform or normal numbers; complex ones have random parts."""
     if not like.dtype.is_complex:
         return draw(op, like, generator, bits_of(like.dtype), **params)
@@ -227,7 +227,7 @@ def _placed(device: Any) -> Device:
     return get_default_device() if device is None else Device(device)
 
 
-def _factory(name: str, op: Op, doc: str, params: dict) -> None:
+def _factory(name: str, op: Any, doc: str, params: dict) -> None:
     def make(
         *size: Any,
         generator: Any = None,

@@ -22,11 +22,16 @@ ALL = slice(None)
 # -- reversing and shifting ----------------------------------------------------------------------
 
 
+def _flip_vjp(g: Tensor, dims: tuple) -> Any:
+    return flip_op(g, dims=dims)
+
+
 @primitive(
+    name="flip",
     meta=same_as("x"),
     triton="copy.flip",
     exact=True,
-    vjp=lambda g, dims: flip_op(g, dims=dims),
+    vjp=_flip_vjp,
     samples=lambda s: [
         s((2, 3), dims=(0,)),
         s((2, 3, 4), dims=(0, 2)),
@@ -34,17 +39,14 @@ ALL = slice(None)
         s((0, 3), dims=(1,)),
     ],
 )
-def flip(x: Any, *, dims: tuple[int, ...]) -> Any:
+def flip_op(x: Any, *, dims: tuple[int, ...]) -> Any:
     out = host.empty(x.shape, x.dtype)
     copy_part(out, np.flip(x, dims))
     return out
 
 
-flip_op = flip
-
-
 @public(method=False)
-def flip(input: Tensor, dims: Sequence[int]) -> Tensor:  # type: ignore[no-redef]
+def flip(input: Tensor, dims: Sequence[int]) -> Tensor:
     """A copy with the order of the elements along `dims` reversed."""
     order = errors.wrap_dims("flip", ints("flip", (dims,)), input._data.shape)
     return flip_op(input, dims=order if input._data.ndim else ())
@@ -66,18 +68,23 @@ def flipud(input: Tensor) -> Tensor:
     return flip_op(input, dims=(0,))
 
 
+def _roll_vjp(g: Tensor, shifts: tuple, dims: tuple) -> Any:
+    return roll_op(g, shifts=tuple(-s for s in shifts), dims=dims)
+
+
 @primitive(
+    name="roll",
     meta=same_as("x"),
     triton="copy.roll",
     exact=True,
-    vjp=lambda g, shifts, dims: roll_op(g, shifts=tuple(-s for s in shifts), dims=dims),
+    vjp=_roll_vjp,
     samples=lambda s: [
         s((5,), shifts=(2,), dims=(0,)),
         s((3, 4), shifts=(-1, 5), dims=(0, 1)),
         s((0, 3), shifts=(1,), dims=(1,)),
     ],
 )
-def roll(x: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Any:
+def roll_op(x: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Any:
     if len(dims) != 1 or not x.size:
         return np.roll(x, shifts, dims)
     (d,), out = dims, host.empty(x.shape, x.dtype)
@@ -88,11 +95,8 @@ def roll(x: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Any:
     return out
 
 
-roll_op = roll
-
-
 @public()
-def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:  # type: ignore[no-redef]
+def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     """A copy shifted along `dims`; what passes the end comes back at the start.
 
     Without `dims` the tensor is shifted as if flattened.

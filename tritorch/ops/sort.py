@@ -69,9 +69,7 @@ def _not_complex(name: str, x: Tensor) -> None:
 
 
 @public(out=True)
-def sort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False
-) -> return_types.sort:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """The elements in order along a dimension, and where they were: (values, indices).
 
     Always stable: equal elements keep their order. NaN counts as the largest value.
@@ -124,9 +122,7 @@ def topk_op(x: Any, *, k: int, dim: int, largest: bool) -> tuple:
 
 
 @public(out=True)
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> return_types.topk:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The `k` largest, or smallest, elements along a dimension: (values, indices), in order."""
     _not_complex("topk", input)
     d = errors.wrap_dim("topk", dim, input._data.shape)
@@ -156,7 +152,7 @@ def kth_op(x: Any, *, k: int, dim: int) -> tuple:
 
 
 @public(out=True)
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.kthvalue:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element along a dimension, and where it is: (values, indices)."""
     _not_complex("kthvalue", input)
     d = errors.wrap_dim("kthvalue", dim, input._data.shape)
@@ -205,7 +201,7 @@ def mode_op(x: Any, *, dim: int) -> tuple:
 
 
 @public(out=True)
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.mode:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent value along a dimension, the smallest of several, and its last position."""
     _not_complex("mode", input)
     d = errors.wrap_dim("mode", dim, input._data.shape)
@@ -249,7 +245,7 @@ def unique(
         >>> torch.unique(torch.tensor([2, 1, 2]), return_counts=True)
         (tensor([1, 2]), tensor([1, 2]))
     """
-    x = to_array(input.detach())
+    x: Any = to_array(input.detach())
     if dim is None:
         values, back, counts = np.unique(
             x.reshape(-1), return_inverse=True, return_counts=True, equal_nan=False
@@ -293,7 +289,7 @@ def unique_consecutive(
 
     Further results as in `unique`.
     """
-    x = to_array(input.detach())
+    x: Any = to_array(input.detach())
     if dim is None:
         firsts, back, counts = _runs(x.reshape(-1, 1))
         found = (x.reshape(-1)[firsts], back.reshape(x.shape), counts)
@@ -313,7 +309,7 @@ def unique_consecutive(
 @public()
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number occurs in a vector of integers, or the sum of their weights."""
-    x = to_array(input.detach())
+    x: Any = to_array(input.detach())
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if input.dtype.category != 1:

@@ -179,7 +179,8 @@ def runtime() -> Runtime:
             )
         if ":" in wanted:
             module, _, name = wanted.rpartition(":")
-            _runtime = getattr(importlib.import_module(module), name)()
+            made: Runtime = getattr(importlib.import_module(module), name)()
+            _runtime = made
         elif interpreted():
             from .interpreter import InterpreterRuntime
 
