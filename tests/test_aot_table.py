@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
-from proofs import note
 from real_sizes import REAL
 
 import tritorch as torch
@@ -25,7 +24,7 @@ from tritorch.device import device
 from tritorch.op import Op
 from tritorch.ops.elementwise import Elementwise
 from tritorch.runtime import memory
-from tritorch.runtime.aot import TARGETS, AotRuntime, Facts, as_row
+from tritorch.runtime.aot import TARGETS, AotRuntime, Facts
 from tritorch.runtime.array import Array
 from tritorch.runtime.kernel import specialize
 from tritorch.runtime.launch import launch

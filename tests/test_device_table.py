@@ -8,18 +8,14 @@ filled with NaN, so an output that a kernel does not write is seen.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from proofs import note
 
 import tritorch as torch
 from tritorch import op as spine, testing
 from tritorch.op import Op
 from tritorch.runtime import memory
-from tritorch.runtime.launch import launch
 from tritorch.tensor import Tensor
 
 OPERATORS = [op for op in testing.operators() if not op.is_view and op.triton is not None]
@@ -33,40 +29,12 @@ def outputs(result: object) -> list[Tensor]:
     return list(result) if isinstance(result, tuple) else [result]  # type: ignore[list-item]
 
 
-@contextmanager
-def launches() -> Iterator[set[str]]:
-    """The names of the kernels that run inside the block."""
-    names: set[str] = set()
-    execute = launch._executor or launch._start()
-
-    def noting(kernel: object, *rest: object) -> None:
-        execute(kernel, *rest)
-        names.add(kernel.__name__)  # type: ignore[attr-defined]
-
-    launch._executor = noting
-    try:
-        yield names
-    finally:
-        launch._executor = execute
-
-
 def check(op: Op, dtype: torch.dtype, layout: str) -> None:
-    with launches() as kernels:
-        inputs = run(op, dtype, layout)
-    device = launch.runtime.target().name
-    for name in inputs:
-        note(op=op.name, dtype=name, kernels=sorted(kernels), device=device)
-
-
-def run(op: Op, dtype: torch.dtype, layout: str) -> set[str]:
-    """Compare with the CPU; the dtypes of the first inputs."""
     spine.FALLBACKS.clear()
-    inputs = set()
     for sample in testing.samples_of(op):
         args = sample.tensors(dtype, layout=LAYOUTS[layout])
         if any(isinstance(a, Tensor) and a.is_complex() for a in args):
             continue
-        inputs |= {a.dtype.name for a in args[:1] if isinstance(a, Tensor)}
         params = {
             k: torch.device("cuda:0") if k == "device" else v for k, v in sample.params.items()
         }
@@ -80,7 +48,6 @@ def run(op: Op, dtype: torch.dtype, layout: str) -> set[str]:
             a, b = g.cpu().double().numpy(), e.double().numpy()
             assert np.allclose(a, b, rtol, atol, equal_nan=True), (sample, np.abs(a - b).max())
     assert not spine.FALLBACKS, f"{op.name}: ran on the host"
-    return inputs
 
 
 cases = [

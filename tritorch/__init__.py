@@ -91,6 +91,7 @@ from .ops import (  # noqa: F401
     shrink,
     softmax,
     sort,
+    special,
     strided,
     unary,
     vector_norm,

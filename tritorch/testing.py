@@ -104,7 +104,7 @@ def _tensor(x: Any, dtype: DType | None, device: str, layout: Callable | None) -
 
 def transposed(x: np.ndarray) -> np.ndarray:
     """The same values with dimensions in the reverse order in memory."""
-    return np.ascontiguousarray(x.T).T
+    return x.copy(order="F")
 
 
 def gapped(x: np.ndarray) -> np.ndarray:

@@ -188,6 +188,9 @@ def index_put_op(
     return out
 
 
+index_put_op.same_value = True  # deprecated for expanded tensors in PyTorch, and done
+
+
 def put_at(
     out: np.ndarray,
     values: np.ndarray,

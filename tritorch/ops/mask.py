@@ -77,6 +77,8 @@ def _launch_fill(launch: Any, out: Any, x: Any, mask: Any, value: Any) -> Any:
 class _MaskedFill(Update):
     """Its result may be larger than the input: the mask broadcasts with it."""
 
+    same_value = True
+
     def __init__(self, *args: Any, cpu: Callable, **fields: Any) -> None:
         super().__init__(*args, cpu=_fill_in_place, **fields)
         self.cpu = cpu

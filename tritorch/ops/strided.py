@@ -58,7 +58,7 @@ def _strided(x: Any, shape: tuple, strides: tuple) -> Any:
     """Another geometry from the same first element; strides in the array's own unit."""
     if x.__class__ is np.ndarray:
         return np.lib.stride_tricks.as_strided(x, shape, strides)
-    return x.strided(shape, strides, x.offset)
+    return x.strided(shape, strides)
 
 
 def _as_strided_vjp(
@@ -92,7 +92,7 @@ def _reach(shape: tuple, strides: tuple) -> int:
 )
 def _as_strided(x: Any, *, geometry: tuple, size: tuple, stride: tuple, shift: int) -> Any:
     if x.__class__ is not np.ndarray:
-        return x.strided(size, stride, x.offset + shift)
+        return x.strided(size, stride, shift)
     item = x.itemsize
     start = np.lib.stride_tricks.as_strided(x, (), ())
     if shift:

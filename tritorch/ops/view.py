@@ -57,7 +57,7 @@ def _expand(x: Any, *, shape: tuple[int, ...]) -> Any:
         return np.lib.stride_tricks.as_strided(
             x, shape, _broadcast_strides(x.shape, x.strides, shape)
         )
-    return x.strided(shape, _broadcast_strides(x.shape, x.strides, shape), x.offset)
+    return x.strided(shape, _broadcast_strides(x.shape, x.strides, shape))
 
 
 def _broadcast_strides(have: tuple, strides: tuple, shape: tuple) -> tuple[int, ...]:

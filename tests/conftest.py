@@ -1,0 +1,31 @@
+"""Hooks for all tests: with TRITORCH_PROOFS, what they prove of the kernels is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+
+def noting() -> bool:
+    import os
+
+    return bool(os.environ.get("TRITORCH_PROOFS"))
+
+
+def pytest_sessionstart() -> None:
+    if noting():
+        import proofs
+
+        proofs.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo) -> Generator[None, Any, Any]:
+    report = yield
+    if noting() and call.when == "call":
+        import proofs
+
+        proofs.end_of_test(report.passed)
+    return report
