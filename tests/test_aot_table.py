@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import proofs
 import pytest
 from real_sizes import REAL
 
@@ -47,16 +48,13 @@ TENSOR_CORES = {
     "sm_120": "HMMA",
     "gfx942": "MFMA",
 }
-DENSE = (
-    "clone",
-    "to_copy",
-    "cat",
-    "copy",
-)  # operators that move dense arrays, elementwise ones aside
+# Operators that move dense arrays, elementwise ones aside.
+DENSE = ("cat", "copy")
 FACTORS = {0: 1, 1: 4096, 2: 1024, 3: 64}  # what sizes are multiplied by, by number of dimensions
-# Bytes of stack that are no fault. Two registers, which ptxas saves around a kernel's body to fit one
-# more block on a multiprocessor; and the table by which CUDA's library reduces large angles.
-SLACK, ANGLES = 8, 40
+# Bytes of stack that are no fault: a few registers given up at the counts where one more program
+# fits a multiprocessor, and the table by which CUDA's library reduces large angles.
+TRADED, ANGLES = 32, 40
+STEPS = (32, 40, 48, 56, 64, 72, 80, 96, 128, 168)
 GPU = device("cuda", 0)
 
 
@@ -97,6 +95,8 @@ class TableRuntime(AotRuntime):
         if key not in self.known or self.disassembled > bool(self.known[key].loads):
             super().execute(kernel, grid, args, constants, warps, stages)
             self.known[key] = self.facts[-1]
+        else:
+            proofs.compiled(self.known[key])
         self.compiled.append(Compiled(self.known[key], constants))
 
 
@@ -201,7 +201,8 @@ def problems(call: Call, compiled: Sequence[Compiled]) -> list[str]:
     for facts, constants in compiled:
         blocks = {k: v for k, v in constants.items() if isinstance(v, int | str)}
         shown = f" ({facts.kernel} of {facts.signature}, {blocks}, {facts.warps} warps)"
-        slack = ANGLES if facts.operator in ("sin", "cos", "tan") else SLACK
+        slack = TRADED if facts.registers in STEPS else 0
+        slack = ANGLES if facts.operator in ("sin", "cos", "tan") else slack
         excused = replace(facts, stack=facts.stack if facts.stack > slack else 0)
         found += [problem + shown for problem in excused.problems()]
         wanted = TENSOR_CORES[facts.target]
@@ -236,13 +237,6 @@ def check(op: Op, target: str, dtypes: Sequence[torch.dtype] = DTYPES) -> None:
                         op(*call.args, **call.params)
                 except UserWarning as warning:
                     found[str(warning)] = None
-                for facts, _ in runtime.compiled:
-                    note(
-                        by="aot",
-                        op=op.name,
-                        dtype=dtype.name,
-                        facts=as_row(replace(facts, hash="")),
-                    )
                 found |= dict.fromkeys(problems(call, runtime.compiled))
     assert not found, "\n".join(found)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dtypes
 from .autograd.mode import state
-from .autograd.node import AccumulateGrad, Detached, Edge, RemovableHandle
+from .autograd.node import AccumulateGrad, Detached, Edge, EmptyView, RemovableHandle
 from .device import CPU, device
 from .dtypes import DType
 
@@ -203,7 +203,10 @@ class Tensor:
             )
         outer, state.grad = state.grad, True
         try:
-            self._edge = view.replay(base)._edge
+            if self._data.size or base._edge is None:
+                self._edge = view.replay(base)._edge
+            else:
+                self._edge = EmptyView((base._edge,), ((self._data.shape, self.dtype),)), 0
         finally:
             state.grad = outer
         view.version = self._storage.version  # type: ignore[union-attr]

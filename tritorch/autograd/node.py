@@ -150,6 +150,17 @@ class Detached(Node):
         return ()
 
 
+class EmptyView(Node):
+    """The history of a view without elements after a change in place: its gradient is zero."""
+
+    __slots__ = ()
+    name = "EmptyView"
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        node, i = self.edges[0]  # type: ignore[misc]
+        return (None if grads[0] is None else grads[0].detach().new_zeros(node.outputs[i][0]),)
+
+
 class OpNode(Node):
     """A recorded call of an operator record: `saved` is what its rules name."""
 

@@ -109,7 +109,7 @@ class Rules:
             rule = self.rules[i] if need and i < len(self.rules) else None
             if need and rule is None:
                 raise RuntimeError(
-                    f"{self.op.name}: the derivative for its {self.op.inputs[i]!r} is not implemented"
+                    f"{self.op.name}: the derivative for {self.op.inputs[i]!r} is not implemented"
                 )
             out.append(
                 rule(grads[0], *self._arguments(node, self.names[i], needs)) if rule else None

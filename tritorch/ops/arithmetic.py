@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor
 from .api import PUBLIC, attach, binary
-from .elementwise import Elementwise, as_operand, check_overlap, into, loop, promoted, zero
+from .elementwise import Elementwise, as_operand, into, loop, promoted, zero
 
 Number = bool | int | float | complex
 
@@ -365,13 +365,10 @@ def isnan(x: Any) -> Tensor:
     return ne(x, x)
 
 
-def _scaled(name: str, input: Any, other: Any, alpha: Number) -> Any:
-    """`alpha * other`, in the dtype that it has together with `input`."""
-    input, other = as_operand(name, input), as_operand(name, other)
+def _factor(name: str, input: Any, other: Any, alpha: Number) -> Number:
+    """`alpha` as a factor of `other`; refused where it is of a higher category than the result."""
     if not isinstance(alpha, Number):
         raise TypeError(f"{name}(): argument 'alpha' must be Number, not {type(alpha).__name__}")
-    if alpha == 1:
-        return other
     dtype = promoted((input, other))
     for category, kind, what in ((2, float | complex, "integral"), (3, complex, "real")):
         if dtype.category < category and isinstance(alpha, kind):
@@ -379,29 +376,45 @@ def _scaled(name: str, input: Any, other: Any, alpha: Number) -> Any:
                 f"{name}: For {what} input tensors, argument alpha must not be "
                 f"{alpha!r}, a number of a higher category."
             )
-    factor = bool(alpha) if dtype.category == 0 else alpha
-    if not isinstance(other, Tensor):
-        return (other and factor) if dtype.category == 0 else other * factor
-    return mul(other.to(dtype), factor)  # type: ignore[attr-defined]
+    return bool(alpha) if dtype.category == 0 else alpha
 
 
-def _with_alpha(f: Callable, doc: str) -> Callable:
+_add_scaled = Elementwise(
+    "add_scaled",
+    ("x", "y", "alpha"),
+    loop(lambda x, y, a: x + y * a),
+    promote=slice(0, 2),
+    body="add",
+    vjp=(lambda g: g, lambda g, alpha: g * conj(alpha), None),
+)
+_sub_scaled = Elementwise(
+    "sub_scaled",
+    ("x", "y", "alpha"),
+    loop(lambda x, y, a: x - y * a),
+    deny=("bool",),
+    promote=slice(0, 2),
+    body="sub",
+    vjp=(lambda g: g, lambda g, alpha: -g * conj(alpha), None),
+)
+
+
+def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
     op, call = f.op, f.call  # type: ignore[attr-defined]
 
+    def chosen(input: Any, other: Any, alpha: Number) -> tuple[Elementwise, tuple]:
+        input, other = as_operand(op.name, input), as_operand(op.name, other)
+        factor = _factor(op.name, input, other, alpha)
+        return (op, (input, other)) if factor == 1 else (scaled, (input, other, factor))
+
     def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-        if out is None:
-            return call(
-                input,
-                other
-                if alpha.__class__ is int and alpha == 1
-                else _scaled(op.name, input, other, alpha),
-            )
-        return into(op, out, as_operand(op.name, input), _scaled(op.name, input, other, alpha))
+        if out is None and alpha.__class__ is int and alpha == 1:
+            return call(input, other)
+        record, operands = chosen(input, other, alpha)
+        return record(*operands) if out is None else into(record, out, *operands)
 
     def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
-        if alpha != 1 and isinstance(other, Tensor):
-            check_overlap(f"{op.name}_", self, other)
-        return op.inplace(self, _scaled(op.name, self, other, alpha))
+        record, operands = chosen(self, other, alpha)
+        return record.inplace(*operands)
 
     function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]
     function.call = call  # type: ignore[attr-defined]
@@ -411,8 +424,8 @@ def _with_alpha(f: Callable, doc: str) -> Callable:
     return function
 
 
-add = _with_alpha(add_, "`input + alpha * other`, broadcast and promoted.")
-sub = _with_alpha(sub_, "`input - alpha * other`, broadcast and promoted.")
+add = _with_alpha(add_, _add_scaled, "`input + alpha * other`, broadcast and promoted.")
+sub = _with_alpha(sub_, _sub_scaled, "`input - alpha * other`, broadcast and promoted.")
 subtract = sub
 attach("subtract", sub)
 attach("subtract_", Tensor.sub_)  # type: ignore[attr-defined]

@@ -180,7 +180,9 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     try:
         return _view(input, shape=want)
     except ValueError:
-        return _view(input.clone(memory_format="contiguous"), shape=want)  # type: ignore[attr-defined]
+        out = _view(input.clone(memory_format="contiguous"), shape=want)  # type: ignore[attr-defined]
+        out._base = out._view = None  # nobody sees the copy, so this is no view of it
+        return out
 
 
 @public()

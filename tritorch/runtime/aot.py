@@ -38,14 +38,15 @@ TARGETS = {
     "sm_120": Target("cuda", 120, 188, 99 * 1024, name="RTX PRO 6000"),
     "gfx942": Target("hip", "gfx942", 304, 64 * 1024, name="MI300X"),
 }
-FORMAT = 1  # of the facts on disk
+FORMAT = 2  # of the facts on disk
 
 
 @dataclass(frozen=True)
 class Facts:
     """What the compiler made of one launch.
 
-    `stack` counts bytes a thread, which is where spilled registers go. `dots` counts tensor-core
+    `stack` counts bytes a thread, which is where spilled registers go; `spilled` AMD's vector
+    registers (scalar ones go to lanes of those, not to memory). `dots` counts tensor-core
     instructions by family ("HGMMA", "HMMA", "UTCHMMA", "MFMA" ...), `loads` and `stores` those of
     global memory by their width in bits, `bulk` those of the bulk copy engine.
     """
@@ -253,7 +254,7 @@ def amdgcn_facts(text: str) -> dict[str, Any]:
     return {
         "registers": count.get("vgpr_count", 0),
         "stack": count.get("private_segment_fixed_size", 0),
-        "spilled": count.get("vgpr_spill_count", 0) + count.get("sgpr_spill_count", 0),
+        "spilled": count.get("vgpr_spill_count", 0),
         "dots": {"MFMA": mfma} if mfma else {},
         "loads": dict(widths["load"]),
         "stores": dict(widths["store"]),
