@@ -179,6 +179,15 @@ def xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((x == 0) & ~np.isnan(y), 0, x * np.log(y))
 
 
+def cross_entropy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return -(y * np.maximum(np.log(x), -100) + (1 - y) * np.maximum(np.log1p(-x), -100))
+
+
+def probabilities() -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.meshgrid([0.0, 1e-30, 0.01, 0.3, 0.5, 0.9, 1.0], [0.0, 0.25, 1.0])
+    return x.ravel(), y.ravel()
+
+
 TAME = EDGES[:9]
 BINARY: dict[str, tuple[Callable, tuple]] = {
     "add": (np.add, pairs()),
@@ -202,6 +211,7 @@ BINARY: dict[str, tuple[Callable, tuple]] = {
     "logaddexp": (np.logaddexp, pairs()),
     "logaddexp2": (np.logaddexp2, pairs()),
     "xlogy": (xlogy, pairs()),
+    "binary_cross_entropy": (cross_entropy, probabilities()),
     "eq": (np.equal, pairs()),
     "ne": (np.not_equal, pairs()),
     "lt": (np.less, pairs()),
