@@ -59,6 +59,7 @@ from .ops import (  # noqa: F401
     einsum,
     embedding,
     extremes,
+    fft_public,
     fill,
     folding,
     generator,
@@ -92,10 +93,12 @@ from .ops import (  # noqa: F401
     softmax,
     sort,
     special,
+    stft,
     strided,
     unary,
     vector_norm,
     view,
+    windows,
 )
 from .ops.api import PUBLIC
 from .runtime.parallel import (
@@ -113,8 +116,10 @@ __version__ = "0.1.0"
 from . import (  # noqa: E402  after the operators
     backends as backends,
     cuda as cuda,
+    fft as fft,
     nn as nn,
     optim as optim,
+    signal as signal,
     utils as utils,
 )
 from .serialization import load as load, save as save  # noqa: E402

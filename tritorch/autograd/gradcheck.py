@@ -35,15 +35,14 @@ def _numerical(f: Callable, inputs: Sequence, i: int, eps: float) -> list[np.nda
     """d outputs / d input i: for each output a matrix (elements of the input, of the output)."""
     columns: list[list[np.ndarray]] = []
     base = inputs[i].detach().clone()
-    values = base._data.reshape(-1)
     steps = (eps, 1j * eps) if base.dtype.is_complex else (eps,)
     with no_grad():
-        for k in range(values.size):
+        for k in np.ndindex(base._data.shape):
             for step in steps:
                 sides = []
                 for sign in (1, -1):
                     moved = base.detach().clone()
-                    moved._data.reshape(-1)[k] += sign * step
+                    moved._data[k] += sign * step
                     args = [*inputs[:i], moved, *inputs[i + 1 :]]
                     sides.append([_flat(o) for o in _outputs(f, args)])
                 columns.append([(a - b) / (2 * eps) for a, b in zip(*sides, strict=True)])

@@ -14,6 +14,9 @@ from .elementwise import Elementwise, as_operand, binary_call, into, resize_out,
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
 FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`
+SPACES: dict[str, dict[str, Callable]] = {  # the same for further namespaces
+    name: {} for name in ("fft", "linalg", "special", "signal.windows", "masked")
+}
 
 
 def attach(name: str, f: Callable, *aliases: str) -> None:
@@ -92,12 +95,19 @@ def _publish(
 
 
 def public(
-    *aliases: str, method: bool = True, inplace: bool = False, out: bool = False
+    *aliases: str,
+    method: bool = True,
+    inplace: bool = False,
+    out: bool = False,
+    space: str | None = None,
 ) -> Callable[[Callable], Any]:
     """Publish a composite: as a method of the same name, in place and with `out=` where asked.
 
-    `inplace` and `out` are derived: the functional result is copied into the tensor.
+    `inplace` and `out` are derived: the functional result is copied into the tensor. With `space`
+    it goes into that namespace instead, as a function only.
     """
+    if space is not None:
+        return functools.partial(_publish_in, SPACES[space], aliases, out)
 
     def publish(f: Callable) -> Callable:
         function = with_out(f) if out else f
@@ -111,6 +121,14 @@ def public(
         return function
 
     return publish
+
+
+def _publish_in(
+    table: dict[str, Callable], aliases: Sequence[str], out: bool, f: Callable
+) -> Callable:
+    function = explained(with_out(f) if out else f)
+    table.update(dict.fromkeys((f.__name__.rstrip("_"), *aliases), function))
+    return function
 
 
 def explained(f: Callable) -> Callable:
