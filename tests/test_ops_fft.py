@@ -173,7 +173,8 @@ def test_the_short_time_transform_is_pytorchs() -> None:
         warnings.simplefilter("ignore")
         for options in (
             {"n_fft": 8}, {"n_fft": 8, "hop_length": 3, "center": False}, {"n_fft": 12},
-            {"n_fft": 8, "onesided": False, "normalized": True}, {"n_fft": 8, "pad_mode": "constant"},
+            {"n_fft": 8, "onesided": False, "normalized": True},
+            {"n_fft": 8, "pad_mode": "constant"},
         ):  # fmt: skip
             win = {"win_length": 8}
             theirs = oracle.stft(

@@ -1,6 +1,6 @@
 """tritorch: PyTorch's semantics, NumPy on the CPU, hand-written Triton kernels on GPUs."""
 
-from . import autograd as autograd
+from . import autograd as autograd, testing as testing
 from .autograd.mode import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -40,7 +40,6 @@ from .dtypes import (
     uint32 as uint32,
     uint64 as uint64,
 )
-from . import testing as testing
 from .ops import (  # noqa: F401
     activation,
     along,

@@ -1,7 +1,8 @@
 """Optimizer steps: parameters, gradients and states of many tensors in one launch.
 
 The addresses of all tensors of one set of dtypes go to the device as a table, and each program
-finds its tensor by bisection. Arithmetic is in float32 (float64 for float64); settings travel as the bits of a float64.
+finds its tensor by bisection. Arithmetic is in float32 (float64 for float64); settings travel as
+the bits of a float64.
 """
 
 from __future__ import annotations

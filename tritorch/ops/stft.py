@@ -146,7 +146,7 @@ def istft(
     length: int | None = None,
     return_complex: bool = False,
 ) -> Tensor:
-    """The signal of which `stft` comes nearest to `input`: frames added up, over the windows' squares.
+    """The signal whose `stft` is nearest to `input`: frames added up, over the windows' squares.
 
     Source: Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984.
 
@@ -228,11 +228,7 @@ def _trimmed(
     """Both without what `center` padded, and no longer than `length`."""
     total = signal._data.shape[1]
     start = n_fft // 2 if center else 0
-    if length is not None:
-        end = start + length
-    else:
-        end = total - n_fft // 2 if center else total
-    end = min(end, total)
+    end = total - start if length is None else min(start + length, total)
     if end <= start:
         raise _fail("istft", f"expected more than {start} samples, got {total}")
     return signal[:, start:end], weight[:, start:end]
