@@ -51,6 +51,8 @@ def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
 def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
     x = _check_adaptive(name, n, input)
     size = _adaptive_size(name, n, input, output_size)
+    if input.dtype.category < 2:
+        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
     if n == 3:
         out = pool.adaptive_avg_pool2d(frames(x), size=size[1:])
         out = pool.adaptive_avg_pool2d(across(out), size=(size[0], size[1] * size[2]))
