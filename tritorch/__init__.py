@@ -88,6 +88,7 @@ from .ops import (  # noqa: F401
     python,
     random,
     rearrange,
+    recurrent,
     reduce,
     scan,
     scatter,

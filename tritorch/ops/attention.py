@@ -1,7 +1,7 @@
 """scaled_dot_product_attention, fused: softmax(q k^T * scale + mask) v.
 
-The record works on (B, H, L, E) and keeps the log of the softmax's sum, one number a row, from which
-the backward computes the weights again. Source: Dao et al., "FlashAttention", 2022.
+The record works on (B, H, L, E) and keeps the log of the softmax's sum, one number a row, from
+which the backward computes the weights again. Source: Dao et al., "FlashAttention", 2022.
 """
 
 from __future__ import annotations

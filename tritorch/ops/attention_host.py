@@ -186,7 +186,7 @@ def backward(
     b, h, n, _ = q.shape
     gq, gk, gv = np.zeros_like(q), np.zeros(k.shape, k.dtype), np.zeros(v.shape, v.dtype)
     gmask = np.zeros(mask.shape if mask_grad else (0,), q.dtype)  # type: ignore[union-attr]
-    if not q.size and not grad.size or not k.shape[2]:
+    if (not q.size and not grad.size) or not k.shape[2]:
         return gq, gk, gv, gmask
     scores = Scores(mask, is_causal, dropout, seed, offset, (b, h, n, k.shape[2]))
     p, factor = plan(q, k), q.dtype.type(scale)

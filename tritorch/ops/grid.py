@@ -1,7 +1,7 @@
 """grid_sample, fused, and affine_grid: images and volumes read at any points.
 
-A point reads some elements (taps) along each dimension, with weights. The taps are written once, for
-NumPy arrays and tensors alike; the NumPy path multiplies by a sparse matrix of points and elements.
+A point reads some elements (taps) along each dimension, with weights. The taps are written once,
+for NumPy arrays and tensors alike; on NumPy they are a sparse matrix of points and elements.
 """
 
 from __future__ import annotations
@@ -329,8 +329,7 @@ def _check(x: Tensor, grid: Tensor) -> None:
         )
     if 0 in shape[2:]:
         raise RuntimeError(
-            "grid_sampler(): expected input to have non-empty spatial dimensions, but got "
-            f"{where_}"
+            f"grid_sampler(): expected input to have non-empty spatial dimensions, but got {where_}"
         )
     if x.dtype is not grid.dtype:
         raise RuntimeError(

@@ -116,7 +116,7 @@ class Band(NamedTuple):
 
 
 def bytes_of(x: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
-    """`resample` of bytes, each dimension rounded to bytes with weights of 16 bits, as Pillow does."""
+    """`resample` of bytes: weights of 16 bits, each dimension rounded to bytes, as in Pillow."""
     for back in range(1, len(axes) + 1):
         axis, dim = axes[-back], x.ndim - back
         if axis.source == axis.size and _plain(axis):
@@ -126,7 +126,8 @@ def bytes_of(x: np.ndarray, axes: tuple[Axis, ...]) -> np.ndarray:
         while digits < 22 and int(0.5 + weights.max() * (1 << (digits + 1))) < 1 << 15:
             digits += 1
         whole = np.trunc(weights * (1 << digits) + np.copysign(0.5, weights)).astype(np.int32)
-        total = np.full((*x.shape[:dim], axis.size, *x.shape[dim + 1 :]), 1 << digits >> 1, np.int32)
+        shape = (*x.shape[:dim], axis.size, *x.shape[dim + 1 :])
+        total = np.full(shape, 1 << digits >> 1, np.int32)
         for i, w in zip(index.T, whole.T, strict=True):
             total += x.take(i, axis=dim) * w.reshape(-1, *(1,) * (back - 1))
         x = np.clip(total >> digits, 0, 255).astype(np.uint8)

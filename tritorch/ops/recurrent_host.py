@@ -1,0 +1,241 @@
+"""Recurrent layers on NumPy arrays: a loop over time, one product of matrices a step.
+
+Sequences are packed: step after step, the rows of all sequences that reach so far, the longest
+first. A step reads rows `start:start + n`; what belongs to the input is computed before, for all
+steps at once, and what belongs to the weights after.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Sizes = tuple[int, ...]
+
+
+class Step(NamedTuple):
+    start: int
+    rows: int
+    before: int  # the step processed before: where it starts, and its rows
+    before_rows: int
+
+    @property
+    def all(self) -> slice:
+        return slice(self.start, self.start + self.rows)
+
+
+def steps(sizes: Sizes, reverse: bool) -> list[Step]:
+    """The steps in the order in which they are processed."""
+    starts = np.cumsum([0, *sizes])[:-1].tolist()
+    order = list(zip(starts, sizes, strict=True))
+    if reverse:
+        order.reverse()
+    return [Step(*here, *before) for here, before in zip(order, [(0, 0), *order[:-1]], strict=True)]
+
+
+def before(step: Step, states: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The state of the rows of a step before it: of the step before, or the first."""
+    m = min(step.rows, step.before_rows)
+    known = states[step.before : step.before + m]
+    return known if m == step.rows else np.concatenate([known, first[m : step.rows]])
+
+
+def all_before(order: list[Step], states: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The states before all steps, in the order of memory."""
+    out = np.empty_like(states)
+    for step in order:
+        out[step.all] = before(step, states, first)
+    return out
+
+
+def sigmoid(x: np.ndarray) -> None:
+    """In place; by the tangent, which has no overflow."""
+    half = x.dtype.type(0.5)
+    np.multiply(x, half, out=x)
+    np.tanh(x, out=x)
+    np.multiply(x, half, out=x)
+    np.add(x, half, out=x)
+
+
+def slope(s: np.ndarray) -> np.ndarray:
+    """The derivative of a sigmoid from its value."""
+    return s * (1 - s)
+
+
+# -- simple ---------------------------------------------------------------------------------------
+
+
+def rnn(gx: np.ndarray, h0: np.ndarray, w: np.ndarray, *, sizes: Sizes, reverse: bool, relu: bool):
+    out, h, wt = np.empty_like(gx, order="C"), h0.copy(), np.ascontiguousarray(w.T)
+    for step in steps(sizes, reverse):
+        o = out[step.all]
+        np.matmul(h[: step.rows], wt, out=o)
+        o += gx[step.all]
+        if relu:
+            np.maximum(o, 0, out=o)
+        else:
+            np.tanh(o, out=o)
+        h[: step.rows] = o
+    return out, h
+
+
+def rnn_backward(
+    g_out: np.ndarray,
+    g_h: np.ndarray,
+    gx: np.ndarray,
+    h0: np.ndarray,
+    w: np.ndarray,
+    out: np.ndarray,
+    *,
+    sizes: Sizes,
+    reverse: bool,
+    relu: bool,
+) -> tuple:
+    order, dh, dx = steps(sizes, reverse), g_h.copy(), np.empty_like(gx, order="C")
+    for step in reversed(order):
+        o, d = out[step.all], dx[step.all]
+        np.add(dh[: step.rows], g_out[step.all], out=d)
+        d *= (o > 0) if relu else 1 - o * o
+        dh[: step.rows] = d @ w
+    return dx, dh, dx.T @ all_before(order, out, h0)
+
+
+# -- LSTM -----------------------------------------------------------------------------------------
+
+
+def lstm(
+    gx: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    w: np.ndarray,
+    project: np.ndarray | None,
+    *,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple:
+    n = c0.shape[1]
+    h, c, wt = h0.copy(), c0.copy(), np.ascontiguousarray(w.T)
+    out = np.empty((gx.shape[0], h0.shape[1]), gx.dtype)
+    gates, cells = np.empty_like(gx, order="C"), np.empty((gx.shape[0], n), gx.dtype)
+    for step in steps(sizes, reverse):
+        g, cell = gates[step.all], cells[step.all]
+        np.matmul(h[: step.rows], wt, out=g)
+        g += gx[step.all]
+        sigmoid(g[:, : 2 * n])
+        np.tanh(g[:, 2 * n : 3 * n], out=g[:, 2 * n : 3 * n])
+        sigmoid(g[:, 3 * n :])
+        np.multiply(g[:, n : 2 * n], c[: step.rows], out=cell)
+        cell += g[:, :n] * g[:, 2 * n : 3 * n]
+        c[: step.rows] = cell
+        o = np.tanh(cell)
+        o *= g[:, 3 * n :]
+        out[step.all] = h[: step.rows] = o if project is None else o @ project.T
+    return out, h, c, gates, cells
+
+
+def lstm_backward(
+    g_out: np.ndarray,
+    g_h: np.ndarray,
+    g_c: np.ndarray,
+    gx: np.ndarray,
+    h0: np.ndarray,
+    c0: np.ndarray,
+    w: np.ndarray,
+    project: np.ndarray | None,
+    out: np.ndarray,
+    gates: np.ndarray,
+    cells: np.ndarray,
+    *,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple:
+    n = c0.shape[1]
+    order, dh, dc = steps(sizes, reverse), g_h.copy(), g_c.copy()
+    dx, dy = np.empty_like(gx, order="C"), np.empty_like(out)
+    for step in reversed(order):
+        d, rows = dx[step.all], step.rows
+        i, f, z, o = np.split(gates[step.all], 4, 1)
+        y = np.add(dh[:rows], g_out[step.all], out=dy[step.all])
+        if project is not None:
+            y = y @ project
+        t = np.tanh(cells[step.all])
+        inner = y * o
+        inner *= 1 - t * t
+        inner += dc[:rows]
+        np.multiply(inner * z, slope(i), out=d[:, :n])
+        np.multiply(inner * before(step, cells, c0), slope(f), out=d[:, n : 2 * n])
+        np.multiply(inner * i, 1 - z * z, out=d[:, 2 * n : 3 * n])
+        np.multiply(y * t, slope(o), out=d[:, 3 * n :])
+        np.multiply(inner, f, out=dc[:rows])
+        np.matmul(d, w, out=dh[:rows])
+    gp = np.empty(0, gx.dtype)
+    if project is not None:
+        gp = dy.T @ (gates[:, 3 * n :] * np.tanh(cells))
+    return dx, dh, dc, dx.T @ all_before(order, out, h0), gp
+
+
+# -- GRU ------------------------------------------------------------------------------------------
+
+
+def gru(
+    gx: np.ndarray,
+    h0: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    *,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple:
+    n = h0.shape[1]
+    h, wt = h0.copy(), np.ascontiguousarray(w.T)
+    out = np.empty((gx.shape[0], n), gx.dtype)
+    gates = np.empty((gx.shape[0], 4 * n), gx.dtype)  # reset, update, new, and what reset scales
+    for step in steps(sizes, reverse):
+        rows, x, g = step.rows, gx[step.all], gates[step.all]
+        inner = h[:rows] @ wt
+        if bias is not None:
+            inner += bias
+        np.add(x[:, : 2 * n], inner[:, : 2 * n], out=g[:, : 2 * n])
+        sigmoid(g[:, : 2 * n])
+        g[:, 3 * n :] = inner[:, 2 * n :]
+        new = g[:, 2 * n : 3 * n]
+        np.multiply(g[:, :n], inner[:, 2 * n :], out=new)
+        new += x[:, 2 * n :]
+        np.tanh(new, out=new)
+        o = np.subtract(h[:rows], new, out=out[step.all])
+        o *= g[:, n : 2 * n]
+        o += new
+        h[:rows] = o
+    return out, h, gates
+
+
+def gru_backward(
+    g_out: np.ndarray,
+    g_h: np.ndarray,
+    gx: np.ndarray,
+    h0: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    out: np.ndarray,
+    gates: np.ndarray,
+    *,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple:
+    n = h0.shape[1]
+    order, dh = steps(sizes, reverse), g_h.copy()
+    dx, inner = np.empty_like(gx, order="C"), np.empty_like(gx, order="C")
+    for step in reversed(order):
+        d, e, rows = dx[step.all], inner[step.all], step.rows
+        r, z, new, scaled = np.split(gates[step.all], 4, 1)
+        y = dh[:rows] + g_out[step.all]
+        np.multiply(y * (1 - z), 1 - new * new, out=d[:, 2 * n :])
+        np.multiply(d[:, 2 * n :], r, out=e[:, 2 * n :])
+        np.multiply(y * (before(step, out, h0) - new), slope(z), out=d[:, n : 2 * n])
+        np.multiply(d[:, 2 * n :] * scaled, slope(r), out=d[:, :n])
+        e[:, : 2 * n] = d[:, : 2 * n]
+        y *= z
+        np.add(y, e @ w, out=dh[:rows])
+    gb: Any = np.empty(0, gx.dtype) if bias is None else np.add.reduce(inner, axis=0)
+    return dx, dh, inner.T @ all_before(order, out, h0), gb
