@@ -451,7 +451,7 @@ def _apart(t: Tensor | None, need: bool, create: bool) -> Tensor | None:
     see each other's gradients."""
     if t is None or not need:
         return t
-    return alias(t) if create else t.detach().requires_grad_()
+    return alias(t) if create and t.requires_grad else t.detach().requires_grad_()
 
 
 # -- declaring ------------------------------------------------------------------------------
