@@ -150,6 +150,23 @@ def test_inference_tensors_are_marked() -> None:
         y.requires_grad_()
 
 
+def test_inference_tensors_take_no_part_outside() -> None:
+    normal = torch.ones(2)
+    with torch.inference_mode():
+        x = torch.ones(2)
+        x.add_(1)
+        view = normal[:1]
+    with pytest.raises(RuntimeError, match="add_: Inplace update to inference tensor"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="mul: Inference tensors cannot be saved"):
+        x * leaf(1, 2)
+    assert x.tolist() == [2, 2]
+    assert (x + leaf(1, 2)).requires_grad  # saves nothing
+    x.clone().add_(1)
+    view.add_(1)  # of a normal tensor, and so one itself
+    assert not view.is_inference() and normal.tolist() == [2, 1]
+
+
 def test_detach_shares_memory_and_versions() -> None:
     x = leaf(1, 2) * 1
     d = x.detach()

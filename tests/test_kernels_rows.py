@@ -136,6 +136,23 @@ def test_extremes_of_integers() -> None:
 
 
 @interpreter
+@pytest.mark.parametrize("n", [1, 37, 5000])
+def test_the_first_place_of_equal_extremes(n: int) -> None:
+    """Rows that hold nothing but the lowest key, in blocks that are not full and in parts."""
+    rows = [(float32, -math.inf), (float32, math.inf), (float32, math.nan)]
+    rows += [(dtype, limit) for dtype in (int32, int64) for limit in limits(dtype)]
+    for dtype, value in rows:
+        x = np.full((3, n), value, dtype.np)
+        for name in ("argmax", "argmin"):
+            close(reduced(name, x, (1,), int64), np.zeros(3, np.int64))
+            close(reduced(name, x.T, (0,), int64), np.zeros(3, np.int64))
+
+
+def limits(dtype: DType) -> tuple[int, int]:
+    return np.iinfo(dtype.np).min, np.iinfo(dtype.np).max
+
+
+@interpreter
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_nan_and_infinity_in_extremes(dtype: DType) -> None:
     inf, nan = math.inf, math.nan

@@ -217,6 +217,11 @@ class Op:
         if state.transforms:
             return state.transforms[-1](InPlace(self), inputs, params)
         x = inputs[0]
+        if "_inference" in x.__dict__ and not state.inference:
+            raise RuntimeError(
+                f"{self.name}_: Inplace update to inference tensor outside InferenceMode is not "
+                "allowed. Change a clone() of it instead."
+            )
         edges = edges_of(inputs) if state.grad else ()
         recorded = any(edges)
         if recorded:

@@ -140,6 +140,8 @@ class inference_mode(_Mode):
 def _mark_inference(op: Callable, inputs: tuple, params: dict) -> Any:
     with outside():
         out = op(*inputs, **params)
+    if getattr(op, "is_view", False) and not inputs[0].is_inference():
+        return out  # it shares the memory, and the version counter, of a normal tensor
     for t in out if isinstance(out, tuple | list) else (out,):
         if not any(t is x for x in inputs):
             t._inference = True

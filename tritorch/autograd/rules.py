@@ -84,15 +84,23 @@ class Rules:
                 saved[name] = (
                     [tuple(t._data.shape) for t in inputs]
                     if kind == "shape"
-                    else [(t, t._version) for t in inputs]
+                    else [self._keep(t) for t in inputs]
                 )
             elif kind == "shape":
                 saved[name] = getattr(inputs[i], "shape", ())
             elif isinstance(inputs[i], Tensor):
-                saved[name] = (inputs[i], inputs[i]._version)
+                saved[name] = self._keep(inputs[i])
             else:
                 saved[name] = inputs[i]
         return saved
+
+    def _keep(self, t: Tensor) -> tuple[Tensor, int]:
+        if "_inference" in t.__dict__:
+            raise RuntimeError(
+                f"{self.op.name}: Inference tensors cannot be saved for backward. Make a clone() "
+                "of it outside of inference_mode instead."
+            )
+        return t, t._version
 
     def names_input(self, needs: tuple[bool, ...], i: int) -> bool:
         """Whether the rules then in force need the value of input `i`."""
