@@ -129,6 +129,7 @@ class Tensor:
     _base: Tensor | None
     _view: View | None
     _grad: Tensor | None
+    _inference: bool  # only where it is true
     _legacy: Callable  # set by ops.create
     __array_priority__ = 1000
 

@@ -53,6 +53,7 @@ class Tensor:
     _base: Tensor | None
     _view: View | None
     _grad: Tensor | None
+    _inference: bool
     _legacy: Callable
     __array_priority__ = 1000
 

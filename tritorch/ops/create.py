@@ -27,7 +27,7 @@ def finish(t: Tensor, device: Any, requires_grad: bool) -> Tensor:
     if device != CPU:
         t = to(t, device)
     if state.inference:
-        t._inference = True  # type: ignore[attr-defined]
+        t._inference = True
     return t.requires_grad_() if requires_grad else t
 
 

@@ -304,7 +304,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
                 f"expand: The expanded size of the tensor ({n}) isn't allowed in a "
                 f"leading, non-existing dimension {i}"
             )
-        n = size if n == -1 else n
+        n = size if n == -1 and size is not None else n
         if n < 0 or (size is not None and size not in (1, n)):
             raise RuntimeError(
                 f"expand: The expanded size of the tensor ({n}) must match the existing size "

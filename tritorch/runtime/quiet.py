@@ -21,7 +21,7 @@ except (ImportError, AttributeError, TypeError):
     def enter() -> Any:
         return np.seterr(all="ignore")
 
-    def leave(token: Any) -> None:
+    def leave(token: Any, /) -> None:
         np.seterr(**token)
 
 
