@@ -331,10 +331,11 @@ class RNNCellBase(Module):
             shape = (*input.shape[:-1], self.hidden_size)
             zeros = create.zeros(shape, dtype=input.dtype, device=input.device)
             states = [zeros] * count
-        for state in states:
+        for i, state in enumerate(states):
             if state.ndim not in (1, 2):
+                what = f"hx[{i}]" if count == 2 else "hidden"
                 raise ValueError(
-                    f"{name}: Expected hidden to be 1D or 2D, got {state.ndim}D instead"
+                    f"{name}: Expected {what} to be 1D or 2D, got {state.ndim}D instead"
                 )
         batched = input.ndim == 2
         if not batched:
@@ -351,10 +352,15 @@ class RNNCellBase(Module):
                 f"{self.input_size}"
             )
         for i, s in enumerate(states):
-            if s.ndim != 2 or s.shape[0] != input.shape[0] or s.shape[1] != self.hidden_size:
+            if s.shape[0] != input.shape[0]:
                 raise RuntimeError(
-                    f"{name}: hidden{i} of shape {tuple(s.shape)} does not fit an input of shape "
-                    f"{tuple(input.shape)} and hidden_size {self.hidden_size}"
+                    f"{name}: Input batch size {input.shape[0]} doesn't match hidden{i} batch size "
+                    f"{s.shape[0]}"
+                )
+            if s.shape[1] != self.hidden_size:
+                raise RuntimeError(
+                    f"{name}: hidden{i} has inconsistent hidden_size: got {s.shape[1]}, expected "
+                    f"{self.hidden_size}"
                 )
 
     def _weights(self) -> tuple:

@@ -329,6 +329,8 @@ def batch_norm(
         weight=weight,
         bias=bias,
     )
+    if eps < 0 or (training and not eps):
+        raise ValueError(f"batch_norm eps must be positive, or 0 in evaluation, but got {eps}")
     if not training:
         if running_mean is None or running_var is None:
             raise RuntimeError("batch_norm: Expected running_mean to be defined in evaluation mode")
@@ -342,11 +344,13 @@ def batch_norm(
         )
     out, mean, var = batch_norm_op(input, weight, bias, eps=eps)
     momentum = momentum or 0.0
+    if not n:  # nothing was seen
+        return out
     if running_mean is not None:
         update(running_mean, mean, momentum)
     if running_var is not None:
         with no_grad():
-            update(running_var, var * (n / (n - 1) if n else 1.0), momentum)
+            update(running_var, var * (n / (n - 1)), momentum)
     return out
 
 
