@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,12 @@ def test_gumbel_softmax_draws_by_probability() -> None:
 
 X, IMAGES = RNG.standard_normal((3, 4, 5)), RNG.standard_normal((2, 4, 6, 5))
 W, B, V = RNG.standard_normal(4), RNG.standard_normal(4), RNG.random(4) + 0.5
+TABLE, PICKED, STARTS = RNG.standard_normal((5, 3)), RNG.integers(0, 5, 7), np.array([0, 2, 2])
 NATIVE: list[tuple[str, tuple]] = [
+    *(("embedding_bag", (TABLE, PICKED, STARTS, False, mode)) for mode in (0, 1, 2)),
+    ("_embedding_bag", (TABLE, PICKED, STARTS, False, 2, False, None, False, 2)),
+    ("nn.functional.kl_div", (W, np.append(V[:2], [-0.5, 0.0]), None, None, "none")),
+    *(("nn.functional.lp_pool1d", (X, p, 2, 1)) for p in (np.inf, -np.inf, 3.0)),
     ("native_layer_norm", (X, (4, 5), None, None, 1e-5)),
     ("native_group_norm", (IMAGES, W, B, 2, 4, 30, 2, 1e-5)),
     ("native_batch_norm", (IMAGES, W, B, W, V, True, 0.1, 1e-5)),
@@ -144,7 +150,7 @@ def test_native_operators_against_pytorch(name: str, args: tuple) -> None:
     found = []
     for library in (oracle, torch):
         given = [library.from_numpy(a.copy()) if isinstance(a, np.ndarray) else a for a in args]
-        out = getattr(library, name)(*given)
+        out = operator.attrgetter(name)(library)(*given)
         kept = [g for g in given if isinstance(g, library.Tensor)]  # running statistics too
         found.append([*(out if isinstance(out, tuple) else [out]), *kept])
     for theirs, ours in zip(*found, strict=True):

@@ -8,8 +8,10 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor, from_data
-from .api import FUNCTIONAL
+from .api import FUNCTIONAL, PUBLIC
+from .arithmetic import where
 from .embedding import embedding_op, renormalise
+from .join import cat
 from .scatter import reduce_op
 
 
@@ -113,4 +115,49 @@ def _together(rows: Tensor, bag: Tensor, bags: int, mode: str) -> Tensor:
     return out / counts.to(out.dtype).unsqueeze(1)
 
 
+def _chosen(out: Tensor, rows: Tensor, index: Tensor, bag: Tensor) -> Tensor:
+    """The index of the row that gave each element of a maximum: the first of those."""
+    n = index._data.shape[0]
+    order = from_data(np.arange(n)).to(rows.device).unsqueeze(1)  # type: ignore[attr-defined]
+    hits = where(rows == out.index_select(0, bag), order, n)  # type: ignore[attr-defined]
+    none = hits.new_full(tuple(out.shape), n)  # type: ignore[attr-defined]
+    at = bag.unsqueeze(1).expand(-1, hits.shape[1])  # type: ignore[attr-defined]
+    first = reduce_op(none, at, hits, dim=0, reduce="amin", include_self=True)
+    chosen = cat([index, index.new_zeros(1)])  # type: ignore[attr-defined]  an empty bag: 0
+    return chosen[first]  # type: ignore[index]
+
+
+def _embedding_bag(
+    weight: Any,
+    indices: Any,
+    offsets: Any,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`nn.functional.embedding_bag`, with its mode as a number: 0 sum, 1 mean, 2 max.
+
+    The result; the bag of each index; the sizes of bags; the rows that gave the maxima.
+    """
+    name = ("sum", "mean", "max")[mode]
+    params = (None, 2.0, scale_grad_by_freq, name, sparse, per_sample_weights)
+    out = embedding_bag(indices, weight, offsets, *params, include_last_offset, padding_idx)
+    numbers, bags = _groups(indices, offsets, include_last_offset)
+    bag = from_data(np.asarray(numbers, np.int64)).to(weight.device)  # type: ignore[attr-defined]
+    if name == "sum":
+        zeros = indices.new_zeros(bags)
+        return out, bag if out.requires_grad else bag[:0], zeros, zeros.clone()
+    index = indices.reshape(-1)[: len(numbers)]
+    used = index == index if padding_idx is None else index != padding_idx % weight.shape[0]
+    sizes = bag[used].bincount(minlength=bags)
+    if name == "mean":
+        return out, bag, sizes, sizes.clone()
+    rows = weight.detach().index_select(0, index[used])
+    return out, bag, sizes, _chosen(out.detach(), rows, index[used], bag[used])  # type: ignore
+
+
 FUNCTIONAL["embedding_bag"] = embedding_bag
+PUBLIC["embedding_bag"] = PUBLIC["_embedding_bag"] = _embedding_bag

@@ -136,7 +136,7 @@ class Elementwise(Op):
     def _checked(self, dtype: DType) -> tuple[DType, DType]:
         kind = ("bool", "integral", "floating", "complex")[dtype.category]
         if kind in self.deny or dtype.name in self.deny:
-            raise RuntimeError(f'"{self.name}" is not implemented for {dtype.name} tensors')
+            raise NotImplementedError(f'"{self.name}" is not implemented for {dtype.name} tensors')
         return self._rule(dtype)
 
     def spec(self, *inputs: Any, **params: Any) -> tuple:

@@ -264,8 +264,13 @@ def instance_norm(
     `use_input_stats` they are used. Source: Ulyanov et al., "Instance Normalization", 2016.
     """
     given = {"running_mean": running_mean, "running_var": running_var}
-    check_channels("instance_norm", input, weight=weight, bias=bias, **given)
     shape = input._data.shape
+    if use_input_stats and math.prod(shape[2:]) == 1:
+        raise ValueError(
+            f"instance_norm: Expected more than 1 spatial element when training, got input size "
+            f"{input.shape}"
+        )
+    check_channels("instance_norm", input, weight=weight, bias=bias, **given)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise RuntimeError(
@@ -273,11 +278,6 @@ def instance_norm(
                 "use_input_stats is false"
             )
         return known(input, running_mean, running_var, weight, bias, eps)
-    if math.prod(shape[2:]) == 1:
-        raise ValueError(
-            f"instance_norm: Expected more than 1 spatial element when training, got input size "
-            f"{input.shape}"
-        )
     if running_mean is not None or running_var is not None:
         with no_grad():
             var, mean = var_mean(input, tuple(range(2, len(shape))))

@@ -247,7 +247,7 @@ def binary_cross_entropy_with_logits(
 def _divergence(input: Any, target: Any, log_target: bool) -> Any:
     if log_target:
         return target.exp() * (target - input)
-    positive = where(target > 0, target, 1)
+    positive = where(target == 0, 1, target)  # of what is negative the logarithm is NaN
     return target * positive.log() - target * input
 
 

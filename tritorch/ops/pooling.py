@@ -12,7 +12,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from . import pool
-from .api import FUNCTIONAL, PUBLIC
+from .api import FUNCTIONAL, PUBLIC, with_out
 from .pool_host import output_size
 
 Sizes = int | Sequence[int]
@@ -350,7 +350,7 @@ def avg_pool3d(
     )
 
 
-def _lp(n: int, mean: Callable) -> Callable:
+def _lp(n: int, mean: Callable, largest: Callable) -> Callable:
     def function(
         input: Tensor,
         norm_type: float,
@@ -358,6 +358,10 @@ def _lp(n: int, mean: Callable) -> Callable:
         stride: Any = None,
         ceil_mode: bool = False,
     ) -> Tensor:
+        if norm_type == math.inf:
+            return largest(input.abs(), kernel_size, stride, 0, 1, ceil_mode)  # type: ignore
+        if norm_type == -math.inf:
+            return -largest(-input.abs(), kernel_size, stride, 0, 1, ceil_mode)  # type: ignore
         count = math.prod(tuple_of(f"lp_pool{n}d", "kernel_size", kernel_size, n))
         out = mean(input**norm_type, kernel_size, stride, 0, ceil_mode)
         return ((out.sign() * out.abs().relu()) * count) ** (1.0 / norm_type)
@@ -377,5 +381,5 @@ for _n, _f in enumerate((max_pool1d, max_pool2d, max_pool3d), 1):
     publish(_f, True)
     publish(_with_indices(_f, _n), _n == 1)
 for _n, _f in enumerate((avg_pool1d, avg_pool2d, avg_pool3d), 1):
-    publish(_f, _n == 1)
-    publish(_lp(_n, _f), False)
+    publish(_f if _n == 1 else with_out(_f), _n == 1)
+    publish(_lp(_n, _f, (max_pool1d, max_pool2d, max_pool3d)[_n - 1]), False)

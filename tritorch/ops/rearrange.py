@@ -418,6 +418,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
 
 for _f in (pixel_shuffle, pixel_unshuffle, channel_shuffle):
     FUNCTIONAL[_f.__name__] = _f
+FUNCTIONAL["native_channel_shuffle"] = channel_shuffle
 
 
 def _spread(f: Any) -> Any:

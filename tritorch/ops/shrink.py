@@ -40,8 +40,14 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return where(input > 0, input, weight * input)
 
 
+def _floating(name: str, x: Tensor) -> None:
+    if x.dtype.category != 2:
+        raise NotImplementedError(f'"{name}" is not implemented for {x.dtype.name} tensors')
+
+
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """`input` where its size is greater than `lambd`, else 0."""
+    _floating("hardshrink", input)
     return where((input >= -lambd) & (input <= lambd), 0, input)
 
 
@@ -51,6 +57,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         raise RuntimeError(
             f"softshrink: lambda must be greater or equal to 0, but found to be {lambd}."
         )
+    _floating("softshrink", input)
     near = (input >= -lambd) & (input <= lambd)
     return where(near, 0, input - input.sign() * lambd)  # type: ignore[attr-defined]
 
@@ -71,6 +78,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if not shape:
         raise RuntimeError("glu does not support 0-dimensional tensors")
     d = errors.wrap_dim("glu", dim, shape)
+    if input.dtype.category < 2:
+        raise NotImplementedError(f'"glu" is not implemented for {input.dtype.name} tensors')
     if shape[d] % 2:
         raise RuntimeError(
             f"glu: Halving dimension must be even, but dimension {d} is size {shape[d]} in shape "
