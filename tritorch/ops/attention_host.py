@@ -24,11 +24,13 @@ class Plan(NamedTuple):
     each: int  # heads of queries for one of keys
 
 
-def plan(q: np.ndarray, k: np.ndarray) -> Plan:
+def plan(q: np.ndarray, k: np.ndarray, is_causal: bool) -> Plan:
     h, n, m = q.shape[1], q.shape[2], max(k.shape[2], 1)
     each = h // max(k.shape[1], 1)
     rows = max(min(n, max(ROWS, SCORES // m)), 1)
-    heads = max(SCORES // (rows * m), 1) if rows >= n else 1
+    if is_causal:  # of the last keys of a block half is wasted
+        rows = min(rows, max(ROWS, n // 4))
+    heads = max(SCORES // (rows * m), 1)
     batches = max(heads // max(h, 1), 1)
     return Plan(batches, max(min(-(-heads // each) * each, h), 1), rows, each)
 
@@ -129,7 +131,7 @@ def forward(
     if not out.size or not k.shape[2]:
         return out, lse
     scores = Scores(mask, is_causal, dropout, seed, offset, (b, h, n, k.shape[2]))
-    p, factor = plan(q, k), q.dtype.type(scale)
+    p, factor = plan(q, k, is_causal), q.dtype.type(scale)
     q, k, v = (blas_ready(x) for x in (q, k, v))
     work = [(unit, *rows) for unit in units(q, p) for rows in row_blocks(n, p)]
 
@@ -189,7 +191,7 @@ def backward(
     if (not q.size and not grad.size) or not k.shape[2]:
         return gq, gk, gv, gmask
     scores = Scores(mask, is_causal, dropout, seed, offset, (b, h, n, k.shape[2]))
-    p, factor = plan(q, k), q.dtype.type(scale)
+    p, factor = plan(q, k, is_causal), q.dtype.type(scale)
     q, k, v, grad = (blas_ready(x) for x in (q, k, v, grad))
     delta = np.einsum("bhle,bhle->bhl", grad, out)[..., None]
     last = np.where(np.isneginf(lse), lse.dtype.type(np.inf), lse)[..., None]

@@ -49,15 +49,6 @@ def all_before(order: list[Step], states: np.ndarray, first: np.ndarray) -> np.n
     return out
 
 
-def sigmoid(x: np.ndarray) -> None:
-    """In place; by the tangent, which has no overflow."""
-    half = x.dtype.type(0.5)
-    np.multiply(x, half, out=x)
-    np.tanh(x, out=x)
-    np.multiply(x, half, out=x)
-    np.add(x, half, out=x)
-
-
 def slope(s: np.ndarray) -> np.ndarray:
     """The derivative of a sigmoid from its value."""
     return s * (1 - s)
@@ -104,6 +95,14 @@ def rnn_backward(
 # -- LSTM -----------------------------------------------------------------------------------------
 
 
+def halves(gates: int, n: int, tanh: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and summand that make of `tanh(factor * x)` a sigmoid, but for the gate `tanh`."""
+    factor = np.full((gates, n), 0.5, dtype)
+    shift = np.full((gates, n), 0.5, dtype)
+    factor[tanh], shift[tanh] = 1, 0
+    return factor.reshape(-1), shift.reshape(-1)
+
+
 def lstm(
     gx: np.ndarray,
     h0: np.ndarray,
@@ -115,22 +114,23 @@ def lstm(
     reverse: bool,
 ) -> tuple:
     n = c0.shape[1]
-    h, c, wt = h0.copy(), c0.copy(), np.ascontiguousarray(w.T)
+    factor, shift = halves(4, n, 2, gx.dtype)
+    h, c, wt = h0.copy(), c0.copy(), np.ascontiguousarray(w.T) * factor
     out = np.empty((gx.shape[0], h0.shape[1]), gx.dtype)
-    gates, cells = np.empty_like(gx, order="C"), np.empty((gx.shape[0], n), gx.dtype)
+    gates, cells = np.multiply(gx, factor, order="C"), np.empty((gx.shape[0], n), gx.dtype)
     for step in steps(sizes, reverse):
         g, cell = gates[step.all], cells[step.all]
-        np.matmul(h[: step.rows], wt, out=g)
-        g += gx[step.all]
-        sigmoid(g[:, : 2 * n])
-        np.tanh(g[:, 2 * n : 3 * n], out=g[:, 2 * n : 3 * n])
-        sigmoid(g[:, 3 * n :])
-        np.multiply(g[:, n : 2 * n], c[: step.rows], out=cell)
-        cell += g[:, :n] * g[:, 2 * n : 3 * n]
+        g += h[: step.rows] @ wt
+        np.tanh(g, out=g)
+        g *= factor
+        g += shift
+        i, f, z, o = g[:, :n], g[:, n : 2 * n], g[:, 2 * n : 3 * n], g[:, 3 * n :]
+        np.multiply(f, c[: step.rows], out=cell)
+        cell += i * z
         c[: step.rows] = cell
-        o = np.tanh(cell)
-        o *= g[:, 3 * n :]
-        out[step.all] = h[: step.rows] = o if project is None else o @ project.T
+        y = np.tanh(cell)
+        y *= o
+        out[step.all] = h[: step.rows] = y if project is None else y @ project.T
     return out, h, c, gates, cells
 
 
@@ -152,27 +152,29 @@ def lstm_backward(
 ) -> tuple:
     n = c0.shape[1]
     order, dh, dc = steps(sizes, reverse), g_h.copy(), g_c.copy()
-    dx, dy = np.empty_like(gx, order="C"), np.empty_like(out)
+    i, f, z, o = (gates[:, k * n : (k + 1) * n] for k in range(4))
+    t = np.tanh(cells)
+    inside = o * (1 - t * t)  # what a gradient of the state means for the cell
+    dx = np.empty((gx.shape[0], 4, n), gx.dtype)  # first what it means for each gate
+    np.multiply(z, slope(i), out=dx[:, 0])
+    np.multiply(all_before(order, cells, c0), slope(f), out=dx[:, 1])
+    np.multiply(i, 1 - z * z, out=dx[:, 2])
+    np.multiply(t, slope(o), out=dx[:, 3])
+    dy = np.empty_like(out)
     for step in reversed(order):
         d, rows = dx[step.all], step.rows
-        i, f, z, o = np.split(gates[step.all], 4, 1)
         y = np.add(dh[:rows], g_out[step.all], out=dy[step.all])
         if project is not None:
             y = y @ project
-        t = np.tanh(cells[step.all])
-        inner = y * o
-        inner *= 1 - t * t
+        inner = y * inside[step.all]
         inner += dc[:rows]
-        np.multiply(inner * z, slope(i), out=d[:, :n])
-        np.multiply(inner * before(step, cells, c0), slope(f), out=d[:, n : 2 * n])
-        np.multiply(inner * i, 1 - z * z, out=d[:, 2 * n : 3 * n])
-        np.multiply(y * t, slope(o), out=d[:, 3 * n :])
-        np.multiply(inner, f, out=dc[:rows])
-        np.matmul(d, w, out=dh[:rows])
-    gp = np.empty(0, gx.dtype)
-    if project is not None:
-        gp = dy.T @ (gates[:, 3 * n :] * np.tanh(cells))
-    return dx, dh, dc, dx.T @ all_before(order, out, h0), gp
+        d[:, :3] *= inner[:, None]
+        d[:, 3] *= y
+        np.multiply(inner, f[step.all], out=dc[:rows])
+        np.matmul(d.reshape(rows, 4 * n), w, out=dh[:rows])
+    flat = dx.reshape(gx.shape)
+    gp = np.empty(0, gx.dtype) if project is None else dy.T @ (o * t)
+    return flat, dh, dc, flat.T @ all_before(order, out, h0), gp
 
 
 # -- GRU ------------------------------------------------------------------------------------------
@@ -189,19 +191,24 @@ def gru(
 ) -> tuple:
     n = h0.shape[1]
     h, wt = h0.copy(), np.ascontiguousarray(w.T)
+    half = np.repeat(np.array([0.5, 0.5, 1.0], gx.dtype), n)  # a sigmoid is a scaled tangent
+    wt, bias = wt * half, None if bias is None else bias * half
+    x = gx * half
     out = np.empty((gx.shape[0], n), gx.dtype)
     gates = np.empty((gx.shape[0], 4 * n), gx.dtype)  # reset, update, new, and what reset scales
     for step in steps(sizes, reverse):
-        rows, x, g = step.rows, gx[step.all], gates[step.all]
+        rows, g = step.rows, gates[step.all]
         inner = h[:rows] @ wt
         if bias is not None:
             inner += bias
-        np.add(x[:, : 2 * n], inner[:, : 2 * n], out=g[:, : 2 * n])
-        sigmoid(g[:, : 2 * n])
+        both, new = g[:, : 2 * n], g[:, 2 * n : 3 * n]
+        np.add(x[step.all, : 2 * n], inner[:, : 2 * n], out=both)
+        np.tanh(both, out=both)
+        both += 1
+        both *= 0.5
         g[:, 3 * n :] = inner[:, 2 * n :]
-        new = g[:, 2 * n : 3 * n]
         np.multiply(g[:, :n], inner[:, 2 * n :], out=new)
-        new += x[:, 2 * n :]
+        new += x[step.all, 2 * n :]
         np.tanh(new, out=new)
         o = np.subtract(h[:rows], new, out=out[step.all])
         o *= g[:, n : 2 * n]
@@ -225,17 +232,21 @@ def gru_backward(
 ) -> tuple:
     n = h0.shape[1]
     order, dh = steps(sizes, reverse), g_h.copy()
+    r, z, new, scaled = (gates[:, k * n : (k + 1) * n] for k in range(4))
+    # first what the gradient of the state, or of the new gate, means for each
     dx, inner = np.empty_like(gx, order="C"), np.empty_like(gx, order="C")
+    np.multiply(scaled, slope(r), out=dx[:, :n])
+    np.multiply(all_before(order, out, h0) - new, slope(z), out=dx[:, n : 2 * n])
+    np.multiply(1 - z, 1 - new * new, out=dx[:, 2 * n :])
     for step in reversed(order):
         d, e, rows = dx[step.all], inner[step.all], step.rows
-        r, z, new, scaled = np.split(gates[step.all], 4, 1)
         y = dh[:rows] + g_out[step.all]
-        np.multiply(y * (1 - z), 1 - new * new, out=d[:, 2 * n :])
-        np.multiply(d[:, 2 * n :], r, out=e[:, 2 * n :])
-        np.multiply(y * (before(step, out, h0) - new), slope(z), out=d[:, n : 2 * n])
-        np.multiply(d[:, 2 * n :] * scaled, slope(r), out=d[:, :n])
+        d[:, 2 * n :] *= y
+        d[:, n : 2 * n] *= y
+        d[:, :n] *= d[:, 2 * n :]
+        np.multiply(d[:, 2 * n :], r[step.all], out=e[:, 2 * n :])
         e[:, : 2 * n] = d[:, : 2 * n]
-        y *= z
+        y *= z[step.all]
         np.add(y, e @ w, out=dh[:rows])
     gb: Any = np.empty(0, gx.dtype) if bias is None else np.add.reduce(inner, axis=0)
     return dx, dh, inner.T @ all_before(order, out, h0), gb
