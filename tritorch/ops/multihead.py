@@ -83,6 +83,11 @@ def _check_dims(q: Any, k: Any, v: Any, padding: Any, mask: Any, num_heads: int)
 
 def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple:
     """Queries, keys and values by one weight (3 E, E): one product where they are one tensor."""
+    _need(
+        k.shape == v.shape,
+        f"key shape {tuple(k.shape)} does not match value shape {tuple(v.shape)}",
+    )
+    _need(weight is not None, "use_separate_proj_weight is False but in_proj_weight is None")
     if k is v:
         if q is k:
             return linear(q, weight, bias).chunk(3, -1)  # type: ignore[attr-defined]
@@ -94,6 +99,12 @@ def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple:
 
 
 def _separately(q: Any, k: Any, v: Any, weights: tuple, bias: Any) -> tuple:
+    """Queries, keys and values, each by a weight of its own."""
+    _need(
+        k.shape[:2] == v.shape[:2],
+        f"key's sequence and batch dims {tuple(k.shape[:2])} do not match value's "
+        f"{tuple(v.shape[:2])}",
+    )
     for x, w, name in zip((q, k, v), weights, "qkv", strict=True):
         _need(w is not None, f"use_separate_proj_weight is True but {name}_proj_weight is None")
         want = (q.shape[-1], x.shape[-1])
@@ -103,6 +114,18 @@ def _separately(q: Any, k: Any, v: Any, weights: tuple, bias: Any) -> tuple:
         )
     parts = (None,) * 3 if bias is None else bias.chunk(3)
     return tuple(linear(x, w, b) for x, w, b in zip((q, k, v), weights, parts, strict=True))
+
+
+def _masks(query: Any, padding: Any, mask: Any, is_causal: bool, need_weights: bool) -> tuple:
+    """Both masks as numbers, and whether attention is to be causal without one."""
+    other = None if mask is None else mask.dtype
+    padding = canonical_mask(padding, "key_padding_mask", other, "attn_mask", query.dtype)
+    if is_causal and mask is None:
+        raise RuntimeError(f"{NAME}: Need attn_mask if specifying the is_causal hint.")
+    if is_causal and padding is None and not need_weights:
+        return None, None, True
+    mask = canonical_mask(mask, "attn_mask", None, "", query.dtype, False)
+    return padding, mask, is_causal and padding is None
 
 
 def _attention_mask(mask: Any, size: tuple[int, int], matrices: int) -> Any:
@@ -189,20 +212,9 @@ def multi_head_attention_forward(
         query, key, value = _unsqueezed(query, key, value)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     (length, batch, embed), keys = query.shape, key.shape[0]
-    key_padding_mask = canonical_mask(
-        key_padding_mask,
-        "key_padding_mask",
-        None if attn_mask is None else attn_mask.dtype,
-        "attn_mask",
-        query.dtype,
+    key_padding_mask, attn_mask, is_causal = _masks(
+        query, key_padding_mask, attn_mask, is_causal, need_weights
     )
-    if is_causal and attn_mask is None:
-        raise RuntimeError(f"{NAME}: Need attn_mask if specifying the is_causal hint.")
-    if is_causal and key_padding_mask is None and not need_weights:
-        attn_mask = None
-    else:
-        attn_mask = canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, False)
-        is_causal = is_causal and key_padding_mask is None
     size, matrices = embed // num_heads, batch * num_heads
     _need(
         embed == embed_dim_to_check,
@@ -210,22 +222,9 @@ def multi_head_attention_forward(
     )
     _need(size * num_heads == embed, f"embed_dim {embed} not divisible by num_heads {num_heads}")
     if use_separate_proj_weight:
-        _need(
-            key.shape[:2] == value.shape[:2],
-            f"key's sequence and batch dims {tuple(key.shape[:2])} do not match value's "
-            f"{tuple(value.shape[:2])}",
-        )
         weights = (q_proj_weight, k_proj_weight, v_proj_weight)
         q, k, v = _separately(query, key, value, weights, in_proj_bias)
     else:
-        _need(
-            key.shape == value.shape,
-            f"key shape {tuple(key.shape)} does not match value shape {tuple(value.shape)}",
-        )
-        _need(
-            in_proj_weight is not None,
-            "use_separate_proj_weight is False but in_proj_weight is None",
-        )
         q, k, v = _projected(query, key, value, in_proj_weight, in_proj_bias)
     attn_mask = _attention_mask(attn_mask, (length, keys), matrices)
     _need((bias_k is None) == (bias_v is None), "bias_k and bias_v must be set together")

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .matmul_host import product
+
 Sizes = tuple[int, ...]
 
 
@@ -89,7 +91,7 @@ def rnn_backward(
         np.add(dh[: step.rows], g_out[step.all], out=d)
         d *= (o > 0) if relu else 1 - o * o
         dh[: step.rows] = d @ w
-    return dx, dh, dx.T @ all_before(order, out, h0)
+    return dx, dh, product(dx.T, all_before(order, out, h0))
 
 
 # -- LSTM -----------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def lstm_backward(
         np.matmul(d.reshape(rows, 4 * n), w, out=dh[:rows])
     flat = dx.reshape(gx.shape)
     gp = np.empty(0, gx.dtype) if project is None else dy.T @ (o * t)
-    return flat, dh, dc, flat.T @ all_before(order, out, h0), gp
+    return flat, dh, dc, product(flat.T, all_before(order, out, h0)), gp
 
 
 # -- GRU ------------------------------------------------------------------------------------------
@@ -249,4 +251,4 @@ def gru_backward(
         y *= z[step.all]
         np.add(y, e @ w, out=dh[:rows])
     gb: Any = np.empty(0, gx.dtype) if bias is None else np.add.reduce(inner, axis=0)
-    return dx, dh, inner.T @ all_before(order, out, h0), gb
+    return dx, dh, product(inner.T, all_before(order, out, h0)), gb

@@ -17,7 +17,9 @@ import numpy as np
 from ..runtime import blas, host, parallel
 
 BLOCK = 64  # outputs of one dense block
-IMAGES = 1 << 16  # elements of the images that one piece of work takes
+IMAGES = (
+    1 << 19
+)  # elements of the images of one piece of work: fewer, and threads wait for each other
 
 
 class Axis(NamedTuple):
@@ -168,12 +170,25 @@ def sparse(axis: Axis, back: bool, dtype: np.dtype) -> Any:
     return m.T.tocsr() if back else m
 
 
+def repeats(axis: Axis) -> int:
+    """How many times each element is copied, where that is the same for all; else 0."""
+    times = axis.size // axis.source
+    whole = axis.kind.startswith("nearest") and axis.size == times * axis.source
+    return times if whole and ratio(axis) == axis.source / axis.size else 0
+
+
 def along(x: np.ndarray, dim: int, axis: Axis, back: bool) -> np.ndarray:
     """The product along dimension `dim` > 0 of images `x`."""
     n = axis.source if back else axis.size
     out = host.empty((*x.shape[:dim], n, *x.shape[dim + 1 :]), x.dtype)
     lead, inner = math.prod(x.shape[:dim]), math.prod(x.shape[dim + 1 :])
-    if inner == 1:
+    times = repeats(axis) if back else 0
+    if times:
+        parts, target = x.reshape(lead, n, times, inner), out.reshape(lead, n, inner)
+        np.copyto(target, parts[:, :, 0])
+        for i in range(1, times):
+            target += parts[:, :, i]
+    elif inner == 1:
         a, target = x.reshape(lead, -1), out.reshape(lead, n)
         for b in bands(axis, back, x.dtype):
             np.matmul(a[:, b.low : b.high], b.weights.T, out=target[:, b.start : b.stop])
