@@ -30,7 +30,7 @@ def plan(q: np.ndarray, k: np.ndarray, is_causal: bool) -> Plan:
     rows = max(min(n, max(ROWS, SCORES // m)), 1)
     if is_causal:  # of the last keys of a block half is wasted
         rows = min(rows, max(ROWS, n // 4))
-    heads = max(SCORES // (rows * m), 1)
+    heads = max(SCORES // max(n * m, 1), 1)  # whole, so that there is work for all threads
     batches = max(heads // max(h, 1), 1)
     return Plan(batches, max(min(-(-heads // each) * each, h), 1), rows, each)
 
@@ -192,7 +192,7 @@ def backward(
         return gq, gk, gv, gmask
     scores = Scores(mask, is_causal, dropout, seed, offset, (b, h, n, k.shape[2]))
     p, factor = plan(q, k, is_causal), q.dtype.type(scale)
-    q, k, v, grad = (blas_ready(x) for x in (q, k, v, grad))
+    q, k, v, grad = (np.ascontiguousarray(x) for x in (q, k, v, grad))  # read several times
     delta = np.einsum("bhle,bhle->bhl", grad, out)[..., None]
     last = np.where(np.isneginf(lse), lse.dtype.type(np.inf), lse)[..., None]
     work = units(q, p)

@@ -17,9 +17,7 @@ import numpy as np
 from ..runtime import blas, host, parallel
 
 BLOCK = 64  # outputs of one dense block
-IMAGES = (
-    1 << 19
-)  # elements of the images of one piece of work: fewer, and threads wait for each other
+IMAGES = 1 << 19  # elements of one piece of work: with fewer, threads wait for each other
 
 
 class Axis(NamedTuple):
