@@ -237,6 +237,17 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"{name}: Target size ({target.shape}) must be the same as input size ({input.shape})"
         )
+    given = (input, target, weight, pos_weight)
+    kind = input.dtype
+    if (
+        kind.category == 2
+        and kind.itemsize < 4
+        and all(t is None or t.dtype is kind for t in given)
+    ):  # rounded once, at the end, and its gradient too
+        input, target, weight, pos_weight = (None if t is None else t.float() for t in given)  # type: ignore
+        return binary_cross_entropy_with_logits(
+            input, target, weight, reduction=reduction, pos_weight=pos_weight
+        ).to(kind)  # type: ignore[attr-defined]
     logs: Any = logsigmoid(input)
     if pos_weight is not None:
         logs = logs * ((pos_weight - 1) * target + 1)
