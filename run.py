@@ -85,11 +85,15 @@ def demo(args: list[str]) -> int:
     return call([PYTHON, "-m", "tritorch.demo", *args])
 
 
+def perf(args: list[str]) -> int:
+    return call([PYTHON, "-m", "tritorch.perf", *args])
+
+
 def test(args: list[str]) -> int:
-    """The suite but for its slow tests (`-m slow` runs those), and in a process of its own the
-    kernels in Triton's interpreter."""
+    """The suite without slow tests (`-m slow` runs those) and those that need PyTorch, and in a
+    process of its own the kernels in Triton's interpreter."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-m", default="not gpu and not slow")
+    parser.add_argument("-m", default="not gpu and not slow and not oracle")
     options, rest = parser.parse_known_args(args)
 
     def pytest(marks: str, **environment: str) -> int:
@@ -124,6 +128,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("train a small model", "demo", demo),
+    "perf": Command("measure the operators; --help says what can be chosen", "perf", perf),
     "test": Command("run the tests (-m slow: the slow ones); arguments go to pytest", "dev", test),
 }
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from test_runtime import add_kernel, check_copies, dot_kernel
 
+import tritorch
 from tritorch import cuda
 from tritorch.dtypes import float16, float32, uint8
-from tritorch.runtime import cuda_memory
+from tritorch.runtime import cuda_memory, replay
 from tritorch.runtime.array import Array
 from tritorch.runtime.launch import LaunchError, launch, operator
 from tritorch.runtime.memory import OutOfMemoryError, available
@@ -235,3 +236,69 @@ def test_two_devices(x: Array) -> None:
         assert rt.current_device() == cuda.current_device() == 1
         assert str(launch.empty((1,), float32).device) == "cuda:1"
     assert rt.current_device() == 0
+
+
+# -- launches done again ---------------------------------------------------------------------------
+
+
+def test_a_call_done_again_launches_on_its_own_arrays() -> None:
+    driver.fake_parameters(4)
+    seen = []
+    for n in (6, 6, 6, 7):
+        a, b = (tritorch.empty(n, device="cuda") for _ in range(2))
+        before = driver.fake_launches()
+        c = a + b
+        assert driver.fake_launches() == before + 1
+        call = last()
+        seen.append((call.name, tuple(call.grid)))
+        assert list(call.parameters[:4]) == [t.data_ptr() for t in (c, a, b)] + [n]
+        assert (c.shape, c.dtype, c.device.type) == ((n,), float32, "cuda")
+    assert len(set(seen)) == 1
+
+
+def test_numbers_of_a_call_done_again_are_its_own() -> None:
+    driver.fake_parameters(3)
+    a = tritorch.empty(6, device="cuda")
+    for value in (0.5, 2.0, -0.0, 3):
+        c = a * value
+        bits = np.uint32(last().parameters[2] & 0xFFFFFFFF)
+        assert bits == np.float32(value).view(np.uint32)
+        assert list(last().parameters[:2]) == [c.data_ptr(), a.data_ptr()]
+
+
+def test_in_place_calls_done_again_write_their_own_input() -> None:
+    driver.fake_parameters(3)
+    for _ in range(3):
+        a, b = (tritorch.empty(6, device="cuda") for _ in range(2))
+        a.add_(b)
+        assert list(last().parameters[:3]) == [a.data_ptr(), a.data_ptr(), b.data_ptr()]
+        a.add_(a)
+        assert list(last().parameters[:3]) == [a.data_ptr()] * 3
+
+
+def test_scratch_of_a_call_done_again_is_fresh() -> None:
+    x = tritorch.empty(1 << 22, device="cuda")
+    driver.fake_parameters(2)
+    counts = []
+    for _ in range(3):
+        before = driver.fake_launches()
+        total = x.sum()
+        counts.append(driver.fake_launches() - before)
+        assert last().parameters[0] != x.data_ptr() and total.shape == ()
+    assert counts[0] == counts[1] == counts[2] >= 2
+
+
+def test_only_equal_calls_are_done_again() -> None:
+    a = tritorch.empty(6, device="cuda")._data
+    kinds = [
+        replay.kind("x", [a], params)
+        for params in ({"p": 1}, {"p": True}, {"p": 1.0}, {"p": 0.0}, {"p": -0.0}, {"q": 1})
+    ]
+    if BLOCKING:
+        assert kinds == [None] * 6
+        return
+    assert len({k[1] for k in kinds}) == 6
+    assert replay.kind("x", [a], {"seed": 1}) is None
+    assert replay.kind("x", [a], {"p": [1]}) is None
+    assert replay.kind("x", [a, np.ones(())], {}) is None
+    assert replay.kind("x", [a[1:]], {}) != replay.kind("x", [a[:5]], {})

@@ -1,4 +1,4 @@
-"""Writes what is generated: the stubs in `tritorch/`, and `docs/kernels.md`.
+"""Writes what is generated: the stubs in `tritorch/`, `docs/kernels.md`, `docs/operators.md`.
 
     python tests/generate.py                      all of it
     python tests/generate.py --check              only says whether they are current
@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import kernel_table
+import operator_page
 
 import tritorch
-from tritorch.ops.api import FUNCTIONAL, PUBLIC
+from tritorch.ops.api import FUNCTIONAL, PUBLIC, SPACES
 from tritorch.runtime import memory
 from tritorch.tensor import Tensor
 
@@ -39,6 +40,7 @@ from .device import device
 from .dtypes import DType
 
 '''
+NAMESPACES = ("fft", "linalg", "masked", "special")  # modules that are filled from a table
 KNOWN = {
     "Tensor",
     "DType",
@@ -189,6 +191,7 @@ def package_stub() -> str:
                     lines.append(f"{own} = {a.name}")
         elif isinstance(node, ast.Assign):
             lines.append(ast.unparse(node))
+    lines += [f"from . import {name} as {name}" for name in tritorch._LAZY]
     lines.append(functions(PUBLIC))
     return "\n".join(lines) + "\n"
 
@@ -199,9 +202,22 @@ def functional_stub() -> str:
     return head + functions(FUNCTIONAL) + "\n"
 
 
+def space_stub(space: str) -> str:
+    """The text of the stub of a namespace such as `tritorch.linalg`."""
+    imports = [
+        f"from {'.' * node.level}{node.module} import {a.name} as {a.name}"
+        for node in ast.parse((ROOT / "tritorch" / f"{space}.py").read_text()).body
+        if isinstance(node, ast.ImportFrom) and node.level and node.module != "ops.api"
+        for a in node.names
+    ]
+    head = [NAMES_HEAD + "from .dtypes import DType", "from .tensor import Size, Tensor", *imports]
+    return "\n".join([*dict.fromkeys(head), functions(SPACES[space])]) + "\n"
+
+
 def stubs() -> dict[Path, str]:
     package = ROOT / "tritorch"
     return {
+        **{package / f"{space}.pyi": space_stub(space) for space in NAMESPACES},
         package / "tensor.pyi": stub(),
         package / "__init__.pyi": package_stub(),
         package / "nn" / "functional.pyi": functional_stub(),
@@ -213,7 +229,8 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["proofs"]:
         available = [run for run in kernel_table.RUNS if run != "gpu" or memory.available()]
         code = kernel_table.prove(arguments[1:] or available)
-    for path, text in {**stubs(), kernel_table.PAGE: kernel_table.page()}.items():
+    pages = {kernel_table.PAGE: kernel_table.page(), operator_page.PAGE: operator_page.page()}
+    for path, text in {**stubs(), **pages}.items():
         if "--check" in arguments:
             if not path.exists() or path.read_text() != text:
                 print(f"{path.relative_to(ROOT)} is out of date: run python tests/generate.py")

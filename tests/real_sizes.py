@@ -1,15 +1,18 @@
 """Calls of operators with the sizes of real networks, for tests that need no memory for them.
 
 `REAL[name](e)` lists (inputs, parameters); `e(*shape)` makes an array of floats of the dtype under
-test, `e.float32(*shape)` and `e.int64(*shape)` of these. Operators that are not named here get
-their declared samples with each size multiplied.
+test, `e.float32(*shape)`, `e.int64(*shape)` and `e.bool(*shape)` of these. Operators that are not
+named here get their declared samples with each size multiplied.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
+
+from tritorch.ops.resample_host import Axis
 
 Case = tuple[tuple, dict[str, Any]]
 
@@ -124,6 +127,203 @@ def norms(e: Any) -> list[Case]:
     return [((e(4096, 4096),), {"p": p, "dims": dims, "keepdim": False}) for p, dims in along]
 
 
+def orders(e: Any, **params: Any) -> list[Case]:
+    """Rows of a vocabulary, short rows, columns, and one long row."""
+    sizes = [((64, 50257), 1), ((8192, 64), 1), ((1024, 1000), 0), ((1 << 22,), 0)]
+    return [((e(*shape),), {"dim": dim, **params}) for shape, dim in sizes]
+
+
+def sorts(e: Any) -> list[Case]:
+    whole = ((e.int64(4, 5000),), {"dim": 1, "descending": True})
+    return [*orders(e, descending=False), whole]
+
+
+def tops(e: Any) -> list[Case]:
+    """A few of each row, and so many that rows are sorted."""
+    long, whole = e(64, 50257), e.int64(4, 5000)
+    few = [((long,), {"k": k, "dim": 1, "largest": True}) for k in (1, 50, 1000)]
+    return [*few, ((whole,), {"k": 5, "dim": 1, "largest": False})]
+
+
+PLAIN = {"is_causal": False, "scale": 0.125, "dropout": 0.0, "seed": 0, "offset": 0}
+CAUSAL = {**PLAIN, "is_causal": True}
+# Queries (B, H, L, E), heads and number of keys, mask, parameters: each head size, masks, dropout,
+# odd sizes, heads that share keys, and one query for many keys.
+ATTENTIONS = [
+    ((8, 12, 1024, 64), 12, 1024, None, CAUSAL),
+    ((4, 16, 4096, 128), 4, 4096, None, CAUSAL),
+    ((2, 16, 1024, 128), 16, 2048, None, PLAIN),
+    ((2, 8, 2048, 256), 8, 2048, None, CAUSAL),
+    ((2, 8, 1001, 80), 8, 999, None, CAUSAL),
+    ((8, 12, 512, 64), 12, 512, "bool", PLAIN),
+    ((8, 12, 512, 64), 12, 512, "float", PLAIN),
+    ((8, 12, 1024, 64), 12, 1024, None, {**CAUSAL, "dropout": 0.1, "seed": 3, "offset": 7}),
+    ((4, 32, 1, 128), 8, 8192, None, PLAIN),
+]
+
+
+def attentions(e: Any) -> list[Case]:
+    found = []
+    for (b, h, m, d), heads, n, mask, params in ATTENTIONS:
+        inputs = e(b, h, m, d), e(b, heads, n, d), e(b, heads, n, d)
+        masks = {None: None, "bool": e.bool(b, 1, 1, n), "float": e(1, h, m, n)}
+        found.append(((*inputs, masks[mask]), params))
+    return found
+
+
+def attention_gradients(e: Any) -> list[Case]:
+    found = []
+    for (q, k, v, mask), params in attentions(e):
+        needs = mask is not None and mask.is_floating_point()
+        lse = e.float32(*q.shape[:3])
+        found.append(((q, q, k, v, mask, q, lse), {**params, "mask_grad": needs}))
+    return found
+
+
+def borders(back: bool) -> Callable:
+    """Each mode, around images and around lines."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for shape, pad in (
+            ((16, 64, 224, 224), ((0, 0), (0, 0), (1, 1), (3, 3))),
+            ((64, 80, 1001), ((0, 0), (0, 0), (200, 200))),
+        ):
+            for mode in ("reflect", "replicate", "circular"):
+                params = {"pad": pad, "mode": mode}
+                if back:
+                    shape_of = [n + a + b for n, (a, b) in zip(shape, pad)]
+                    found.append(((e(*shape_of),), {"shape": shape, **params}))
+                else:
+                    found.append(((e(*shape),), params))
+        return found
+
+    return cases
+
+
+POOL = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1)}
+
+
+def maxima(e: Any) -> list[Case]:
+    return [((array(32, 64, 112, 112),), {"size": (56, 56), **POOL}) for array in (e, last(e))]
+
+
+def maxima_gradients(e: Any) -> list[Case]:
+    g, x = e(32, 64, 56, 56), e(32, 64, 112, 112)
+    return [((g, x, g), POOL)]
+
+
+# Shape of images, sizes asked for, kind: factors of two and others, upwards and downwards.
+RESAMPLED = [
+    ((16, 64, 56, 56), (112, 112), "nearest"),
+    ((16, 64, 56, 56), (112, 112), "linear"),
+    ((8, 3, 224, 224), (640, 480), "cubic"),
+    ((8, 3, 1024, 768), (224, 224), "linear_aa"),
+    ((8, 3, 1024, 768), (224, 224), "cubic_aa"),
+    ((8, 3, 1024, 768), (224, 224), "lanczos_aa"),
+    ((2, 32, 32, 64, 64), (64, 128, 128), "linear"),
+    ((64, 80, 1001), (4004,), "linear"),
+]
+
+
+def resampled(back: bool) -> Callable:
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for shape, sizes, kind in RESAMPLED:
+            axes = tuple(Axis(i, o, kind, False, 0.0) for i, o in zip(shape[2:], sizes))
+            found.append(((e(*shape[:2], *(sizes if back else shape[2:])),), {"axes": axes}))
+        n, c, h, w = RESAMPLED[1][0]
+        axes = (Axis(h, 2 * h, "linear", True, 0.0), Axis(w, 2 * w, "linear", True, 0.0))
+        size = (2 * h, 2 * w) if back else (h, w)
+        return [*found, ((last(e)(n, c, *size),), {"axes": axes})]
+
+    return cases
+
+
+def sampled(back: bool) -> Callable:
+    """Images in each mode and padding, and volumes."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for mode, padding in itertools.product(
+            ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+        ):
+            how = {"mode": mode, "padding": padding, "align": padding == "border"}
+            x, grid, g = e(8, 64, 128, 128), e(8, 96, 96, 2), e(8, 64, 96, 96)
+            found.append(((g, x, grid) if back else (x, grid), how))
+            if mode != "bicubic":
+                x, grid, g = e(2, 16, 32, 64, 64), e(2, 32, 64, 64, 3), e(2, 16, 32, 64, 64)
+                found.append(((g, x, grid) if back else (x, grid), how))
+        return found
+
+    return cases
+
+
+def recurrences(cell: str, back: bool) -> Callable:
+    """Sequences of one length and of several, hidden sizes that are multiples of 16 and not."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for sizes, n, p in (
+            ((64,) * 3, 512, None),
+            ((48, 48, 20), 100, None),
+            ((32,) * 2, 256, 64),
+        ):
+            if p is None or cell == "lstm":
+                found.append(_recurrence(e, cell, back, sizes, n, p))
+        return found
+
+    return cases
+
+
+def _recurrence(e: Any, cell: str, back: bool, sizes: tuple, n: int, p: int | None) -> Case:
+    rows, batch, gates = sum(sizes), sizes[0], {"rnn": 1, "lstm": 4, "gru": 3}[cell]
+    params: dict[str, Any] = {"sizes": sizes, "reverse": False}
+    out, h, c = e(rows, p or n), e(batch, p or n), e(batch, n)
+    first = (e(rows, gates * n), h)
+    if cell == "rnn":
+        given, grads, saved = (*first, e(n, n)), (out, h), (out,)
+        params["relu"] = False
+    elif cell == "lstm":
+        given = (*first, c, e(4 * n, p or n), None if p is None else e(p, n))
+        grads, saved = (out, h, c), (out, e(rows, 4 * n), e(rows, n))
+    else:
+        given, grads = (*first, e(3 * n, n), e(3 * n)), (out, h)
+        saved = (out, e(rows, 4 * n))
+    return ((*grads, *given, *saved) if back else given, params)
+
+
+def alignments(back: bool) -> Callable:
+    """Speech: few classes and long targets; text: many classes."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for time, n, classes, places in ((1000, 32, 29, 401), (200, 64, 5000, 101)):
+            x, labels, lengths = e(time, n, classes), e.int64(n, places), e.int64(n)
+            given = (x, labels, lengths, lengths)
+            saved = (e(n), e(time, n, places))
+            found.append((((e(n), *given, *saved) if back else given), {}))
+        return found
+
+    return cases
+
+
+def chunked(back: bool) -> Callable:
+    """The last layer of language models, with and without biases."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for rows, features, classes in ((4096, 768, 50257), (2048, 4096, 32000)):
+            bias = e(classes) if classes == 32000 else None
+            given = e(rows, features), e(classes, features), e.int64(rows), bias
+            params = {"ignore_index": -100, "chunk": 1024}
+            inputs = (e(rows), *given, e.float32(rows)) if back else given
+            found.append((inputs, params))
+        return found
+
+    return cases
+
+
 REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
@@ -131,12 +331,36 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "conv2d": convolutions("forward"),
     "conv2d_input": convolutions("input"),
     "conv2d_weight": convolutions("weight"),
+    "attention": attentions,
+    "attention_backward": attention_gradients,
     "norm": norms,
+    "resample": resampled(False),
+    "resample_back": resampled(True),
+    "grid_sample": sampled(False),
+    "grid_sample_backward": sampled(True),
+    "rnn_scan": recurrences("rnn", False),
+    "rnn_scan_backward": recurrences("rnn", True),
+    "lstm_scan": recurrences("lstm", False),
+    "lstm_scan_backward": recurrences("lstm", True),
+    "gru_scan": recurrences("gru", False),
+    "gru_scan_backward": recurrences("gru", True),
+    "ctc": alignments(False),
+    "ctc_backward": alignments(True),
+    "linear_entropy": chunked(False),
+    "linear_entropy_backward": chunked(True),
+    "pad_borders": borders(False),
+    "pad_borders_backward": borders(True),
+    "max_pool2d_values": maxima,
+    "max_pool2d_values_backward": maxima_gradients,
     "cumsum": scans(reverse=True),
     "cumprod": scans(),
     "logcumsumexp": scans(),
     "cummax": scans(),
     "cummin": scans(),
+    "sort": sorts,
+    "topk": tops,
+    "kthvalue": lambda e: orders(e, k=7),
+    "mode": orders,
     "softmax": rows(1, dim=1),
     "log_softmax": rows(1, dim=1),
     "softmax_backward": rows(2, dim=1),

@@ -20,7 +20,7 @@ if memory.interpreted():
     os.environ["TRITON_INTERPRET"] = "1"
 
 FLOATS = (float32, float16, bfloat16, float64)
-# The interpreter truncates to bfloat16 where a GPU rounds: one unit of 2^-7.
+# Of bfloat16 one unit of 2^-7: what both sides rounded may lie on two sides of a half.
 TOLERANCE = {"float32": 2e-6, "float16": 1e-3, "bfloat16": 8e-3, "float64": 1e-14}
 
 

@@ -236,7 +236,8 @@ def test_function() -> None:
     x = leaf(0.5, 1.5)
     assert gradcheck(lambda t: Cube.apply(t, 2.0), (x,))
     assert gradgradcheck(lambda t: Cube.apply(t, 2.0), (x,))
-    assert Cube.apply(x, 1.0).grad_fn.name == "CubeBackward"
+    node = Cube.apply(x, 1.0).grad_fn
+    assert node.name == node.name() == "CubeBackward"
 
 
 def test_function_with_setup_context_and_two_results() -> None:
@@ -564,3 +565,36 @@ def test_a_hook_must_return_a_fitting_gradient(result: object, error: type) -> N
     x.register_hook(lambda g: result)
     with pytest.raises(error, match="hook"):
         (x * 2).sum().backward()
+
+
+def test_inputs_of_grad_may_be_any_iterable() -> None:
+    a, b = (torch.ones(2, requires_grad=True) for _ in range(2))
+    for inputs in ({"a": a, "b": b}.values(), iter([a, b]), (x for x in (a, b))):
+        ga, gb = torch.autograd.grad((a * 2 + b * 3).sum(), inputs)
+        assert ga.tolist() == [2, 2] and gb.tolist() == [3, 3]
+
+
+def test_a_view_of_what_needs_no_gradient_is_multiplied_by_what_does() -> None:
+    y = torch.tensor([2.0, 3.0], requires_grad=True)
+    x = torch.ones(2, 2)
+    x[0].mul_(y)
+    (x * x).sum().backward()
+    assert x.tolist() == [[2.0, 3.0], [1.0, 1.0]] and y.grad.tolist() == [4.0, 6.0]
+
+
+def test_the_gradient_of_a_base_has_its_layout() -> None:
+    x = torch.arange(8.0).reshape(2, 2, 2).requires_grad_()
+    base = x * 1
+    base.view(-1)[2:].mul_(2)
+    g = torch.arange(8.0).reshape(2, 2, 2).transpose(0, 2)
+    base.backward(g)
+    factors = torch.tensor([1.0, 1, 2, 2, 2, 2, 2, 2]).reshape(2, 2, 2)
+    assert torch.equal(x.grad, g * factors)
+
+
+def test_one_value_may_go_to_shared_memory() -> None:
+    x = torch.zeros(3).expand(2, 3)
+    assert x.index_fill_(1, torch.tensor([1]), 5.0).tolist() == [[0.0, 5.0, 0.0]] * 2
+    assert x.copy_(x).tolist() == [[0.0, 5.0, 0.0]] * 2
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        x.copy_(torch.ones(2, 3))

@@ -26,7 +26,6 @@ from tritorch.utils.data import (
     WeightedRandomSampler,
     default_collate,
     default_convert,
-    get_worker_info,
     random_split,
 )
 
@@ -294,9 +293,3 @@ def test_gradients_flow_into_a_dataset() -> None:
     (batch,) = next(iter(DataLoader(TensorDataset(x), batch_size=2)))
     batch.sum().backward()
     assert x.grad.tolist() == [1, 1, 0, 0]
-
-
-def test_workers_are_not_there_yet() -> None:
-    with pytest.raises(ValueError, match="num_workers=2 is not supported yet"):
-        DataLoader(Squares(3), num_workers=2)
-    assert get_worker_info() is None

@@ -44,12 +44,20 @@ def test_accuracy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert torch.load(tmp_path / "checkpoint.safetensors")["accuracy"] >= 0.985
 
 
+def answer_interrupts() -> None:
+    """A shell lets what it runs in the background ignore SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.safetensors"
     command = [sys.executable, "-m", "tritorch.demo", "--epochs", "500", "--device", "cpu"]
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [*command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=answer_interrupts,
     )
     try:
         deadline = time.monotonic() + 60
@@ -60,6 +68,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
         text = process.communicate(timeout=30)[0].decode()
     finally:
         process.kill()
+        process.communicate()
     assert process.returncode == 130
     epoch = torch.load(checkpoint)["epoch"]
     assert f"stopped by Ctrl-C; kept the checkpoint of epoch {epoch}: {checkpoint}" in text
@@ -82,11 +91,12 @@ def test_profile_counts_operators_and_their_derivatives() -> None:
         with record_function("own"):
             x.exp()
     calls = {row.name: row.calls for row in p.rows()}
-    assert calls["exp"] == calls["exp backward"] == calls["sum"] == 2 and calls["own"] == 1
+    assert calls["exp backward"] == calls["sum"] == 2
+    assert calls["exp"] == 3 and calls["own"] == 1
     assert abs(sum(row.share for row in p.rows()) - 1) < 1e-9
     assert p.table(1).count("\n") == 2 and "(all else)" in p.table(1)
-    before = dict(p.times)
+    before = p.rows()
     x.exp().sum().backward()  # nothing is measured outside
     with record_function("own"):
         pass
-    assert p.times == before
+    assert p.rows() == before

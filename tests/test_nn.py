@@ -135,6 +135,8 @@ def attributes(module: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("name", "args", "kwargs"), LAYERS, ids=lambda x: str(x)[:30])
 def test_layer_is_built_as_in_pytorch(name: str, args: tuple, kwargs: dict) -> None:
     torch = pytest.importorskip("torch")
+    for lib in (tritorch, torch):
+        lib.manual_seed(0)
     ours, theirs = getattr(nn, name)(*args, **kwargs), getattr(torch.nn, name)(*args, **kwargs)
     assert repr(ours) == repr(theirs)
     assert attributes(ours) == attributes(theirs)
@@ -537,8 +539,82 @@ def test_errors_name_the_module() -> None:
         net(tritorch.ones(1, 2))
     notes = error.value.__notes__
     assert notes == [
-        "in module Sequential.body.0.0: Linear(in_features=3, out_features=3, bias=True)"
+        "in module Sequential.body.0.0: Linear(in_features=3, out_features=3, bias=True); "
+        "called with (1, 2) float32, takes (*, 3)"
     ]
+
+
+MISFITS: dict[str, tuple[Callable[[], Any], tuple, str]] = {
+    "linear": (lambda: nn.Linear(3, 2), ((4, 5),), "(4, 5) float32, takes (*, 3)"),
+    "bilinear": (
+        lambda: nn.Bilinear(3, 4, 2),
+        ((2, 3), (2, 5)),
+        "(2, 3) float32, (2, 5) float32, takes (*, 3) and (*, 4)",
+    ),
+    "conv": (
+        lambda: nn.Conv2d(3, 4, 2),
+        ((1, 2, 5, 5),),
+        "(1, 2, 5, 5) float32, takes (N, 3, H, W) or (3, H, W)",
+    ),
+    "transposed": (
+        lambda: nn.ConvTranspose1d(3, 4, 2),
+        ((1, 2, 5),),
+        "(1, 2, 5) float32, takes (N, 3, L) or (3, L)",
+    ),
+    "batch norm": (
+        lambda: nn.BatchNorm1d(3),
+        ((2, 4),),
+        "(2, 4) float32, takes (N, 3) or (N, 3, L)",
+    ),
+    "batch norm 3d": (
+        lambda: nn.BatchNorm3d(3),
+        ((2, 4, 1, 1, 1),),
+        "(2, 4, 1, 1, 1) float32, takes (N, 3, D, H, W)",
+    ),
+    "group norm": (lambda: nn.GroupNorm(2, 4), ((2, 3, 5),), "takes (N, 4, *)"),
+    "layer norm": (lambda: nn.LayerNorm((2, 3)), ((5, 3),), "(5, 3) float32, takes (*, 2, 3)"),
+    "lstm": (
+        lambda: nn.LSTM(3, 2, batch_first=True),
+        ((1, 2, 4),),
+        "(1, 2, 4) float32, takes (N, L, 3) or (L, 3)",
+    ),
+    "cell": (lambda: nn.GRUCell(3, 2), ((1, 4),), "(1, 4) float32, takes (N, 3) or (3,)"),
+    "attention": (
+        lambda: nn.MultiheadAttention(4, 2),
+        ((3, 1, 5),) * 3,
+        "takes query, key and value (L, N, 4) or (L, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_errors_say_what_a_module_was_called_with_and_takes(name: str) -> None:
+    make, shapes, expected = MISFITS[name]
+    net = nn.Sequential(nn.Identity(), make())
+    inputs = [tritorch.zeros(s) for s in shapes]
+    with pytest.raises((RuntimeError, AssertionError, ValueError)) as error:
+        if len(inputs) == 1:
+            net(*inputs)
+        else:
+            net[1](*inputs)
+    (note,) = error.value.__notes__
+    assert note.endswith(expected) and ("Sequential.1: " in note or len(inputs) > 1), note
+
+
+def test_errors_of_other_modules_say_what_these_were_called_with() -> None:
+    class Net(nn.Module):
+        def forward(self, x: Any, *, flag: bool, more: Any = None) -> Any:
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as error:
+        Net()(tritorch.zeros(2, dtype=tritorch.int64), flag=True, more=[tritorch.zeros(1)])
+    assert error.value.__notes__ == [
+        "in module Net: Net(); called with (2,) int64, flag=True, more=[(1,) float32]"
+    ]
+    with pytest.raises(IndexError) as error:  # type: ignore[assignment]
+        nn.Embedding(5, 2)(tritorch.tensor([7]))
+    notes = error.value.__notes__
+    assert any(n.endswith("takes integers from 0 to 4, of any shape") for n in notes)
 
 
 # -- containers -----------------------------------------------------------------------------------

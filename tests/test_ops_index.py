@@ -272,6 +272,7 @@ FUNCTIONS: dict[str, tuple[Callable, Any]] = {
     "argsort": (lambda: t(A34).argsort(0), np.argsort(A34, 0)),
     "topk": (lambda: t(A34).topk(2, 1).values, -np.sort(-A34, 1)[:, :2]),
     "kthvalue": (lambda: t(A34).kthvalue(2, 1).values, np.sort(A34, 1)[:, 1]),
+    "kthvalue of all": (lambda: t([3.0, 1.0, 2.0]).kthvalue(3).values, np.array(3.0)),
     "mode": (lambda: t([3, 1, 3, 1, 2]).mode().values, np.array(1)),
     "unique": (lambda: t([3, 1, 3]).unique(), np.array([1, 3])),
     "bincount": (lambda: t([3, 1, 3]).bincount(), np.array([0, 1, 0, 2])),
@@ -780,3 +781,55 @@ def key_for(lib: Any, key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(key_for(lib, k) for k in key)
     return lib.from_numpy(key) if isinstance(key, np.ndarray) else key
+
+
+def test_pieces_along_named_dimensions() -> None:
+    x = torch.arange(48).reshape(4, 6, 2)
+    for name, dim in (("hsplit", 1), ("vsplit", 0), ("dsplit", 2)):
+        for cut in (2, [1]):
+            have, want = getattr(torch, name)(x, cut), np.split(x.numpy(), cut, dim)
+            assert all(np.array_equal(h.numpy(), w) for h, w in zip(have, want, strict=True))
+            assert all(h._base is x._base for h in getattr(x, name)(cut))
+    assert [p.tolist() for p in torch.hsplit(torch.arange(4), 2)] == [[0, 1], [2, 3]]
+    with pytest.raises(RuntimeError, match="not divisible by the split_size 4"):
+        torch.hsplit(x, 4)
+    with pytest.raises(RuntimeError, match=r"torch.dsplit requires a tensor with at least 3 dim"):
+        torch.dsplit(x[0], 2)
+
+
+def test_unsafe_pieces_may_be_changed_under_autograd() -> None:
+    x = torch.ones(4, requires_grad=True)
+    for f in (
+        lambda t: t.unsafe_split(2),
+        lambda t: torch.unsafe_chunk(t, 2),
+        lambda t: torch.unsafe_split_with_sizes(t, [1, 3]),
+    ):
+        parts = f(x * 1)
+        parts[0].mul_(3)
+        assert parts[0].tolist()[0] == 3
+    with pytest.raises(RuntimeError, match="multiple views"):
+        (x * 1).split(2)[0].mul_(3)
+
+
+def test_indices_behind_a_mask_may_be_out_of_bounds() -> None:
+    x = torch.arange(4.0)
+    index, mask = torch.tensor([1, 9, -7]), torch.tensor([True, False, False])
+    assert torch._unsafe_masked_index(x, mask, [index], -1).tolist() == [1, -1, -1]
+    put = torch._unsafe_masked_index_put_accumulate(x, mask, [index], torch.ones(3))
+    assert put.tolist() == [0, 2, 2, 3]
+    assert torch.ops.aten._unsafe_masked_index.default(x, mask, [index], 5).tolist() == [1, 5, 5]
+    with pytest.raises(AttributeError, match="no operator 'nothing'"):
+        torch.ops.aten.nothing  # noqa: B018
+
+
+def test_ranges_of_int64_are_counted_in_whole_numbers() -> None:
+    assert torch.arange(-0.9, 2.1, 2.0, dtype=torch.int64).tolist() == [0]
+    assert torch.arange(1.0, 5.000001, 2.0, dtype=torch.int64).tolist() == [1, 3]
+    assert torch.arange(1.0, 5.000001, 2.0).tolist() == [1, 3, 5]
+
+
+def test_a_safe_softmax_of_nothing_has_no_gradient() -> None:
+    x = torch.tensor([[-float("inf")] * 2, [1.0, 1.0]], requires_grad=True)
+    out = torch._safe_softmax(x, 1)
+    out[:, 0].sum().backward()
+    assert out.tolist() == [[0, 0], [0.5, 0.5]] and x.grad.tolist() == [[0, 0], [0.25, -0.25]]

@@ -207,8 +207,8 @@ def pytest_runs(shell: Shell) -> list[str]:
 def test_tests_run_in_two_processes(run: ModuleType, shell: Shell) -> None:
     assert run.test([]) == 0
     assert pytest_runs(shell) == [
-        "-n 2 -m (not gpu and not slow) and not interpreter",
-        "-n 2 -m (not gpu and not slow) and interpreter",
+        "-n 2 -m (not gpu and not slow and not oracle) and not interpreter",
+        "-n 2 -m (not gpu and not slow and not oracle) and interpreter",
     ]
     assert "TRITORCH_EXECUTOR" not in shell.environments[0]
     assert shell.environments[-1]["TRITON_INTERPRET"] == "1"
@@ -263,7 +263,7 @@ def test_help_lists_the_commands(
 
 
 def test_unknown_command(run: ModuleType, shell: Shell) -> None:
-    with pytest.raises(SystemExit, match="no command 'tset'; there are: demo, test"):
+    with pytest.raises(SystemExit, match="no command 'tset'; there are: demo, perf, test"):
         run.main(["tset"])
 
 

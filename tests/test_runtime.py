@@ -729,8 +729,9 @@ def test_a_failing_kernel_is_named_on_a_gpu() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests'); import test_runtime as t\n"
         "from tritorch.runtime.launch import launch, operator\n"
-        "x = launch.zeros((4096,), t.float32); y = t.meta((4096,), t.float32)\n"
-        "with operator('demo'): launch(t.add_kernel, (4,), [y, x, x, 4096, 1.0], {'BLOCK': 1024})\n"
+        "x = launch.zeros((4096,), t.float32); n = 1 << 30  # far behind the end of x\n"
+        "with operator('demo'):\n"
+        "    launch(t.add_kernel, (n // 1024,), [x, x, x, n, 1.0], {'BLOCK': 1024})\n"
     )
     done = run(code, CUDA_LAUNCH_BLOCKING="1")
     assert "LaunchError: demo: kernel add_kernel" in done.stderr

@@ -68,6 +68,7 @@ class device:
 CPU = device("cpu")
 META = device("meta")
 _default: list[device | None] = [None]
+_Device = device  # where a parameter has its name
 
 
 def get_default_device() -> device:
@@ -75,6 +76,6 @@ def get_default_device() -> device:
     return _default[0] or CPU
 
 
-def set_default_device(d: device | str | None) -> None:
+def set_default_device(device: device | str | None) -> None:
     """Set the device of tensors made without `device=`; None is the CPU."""
-    _default[0] = None if d is None else device(d)
+    _default[0] = None if device is None else _Device(device)

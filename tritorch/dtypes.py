@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 from functools import cache
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -24,7 +25,7 @@ class DType:
 
     __slots__ = ("category", "itemsize", "name", "np", "triton")
 
-    def __init__(self, name: str, np_dtype: np.dtype, triton: str, category: str) -> None:
+    def __init__(self, name: str, np_dtype: Any, triton: str, category: str) -> None:
         self.name = name
         self.np = np.dtype(np_dtype)
         self.itemsize = self.np.itemsize
@@ -55,7 +56,7 @@ class DType:
         return f"tritorch.{self.name}"
 
     def __reduce__(self) -> str:
-        return self.name
+        return "bool_" if self.name == "bool" else self.name  # its name in this module
 
     def __copy__(self) -> DType:
         return self

@@ -5,6 +5,7 @@ softmax: dim 3 is out of range for shape (2, 4); expected -2 to 1
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Sequence
 
 
@@ -47,3 +48,66 @@ def broadcast_shapes(op: str, *all_shapes: Sequence[int]) -> tuple[int, ...]:
                     f"at non-singleton dimension {len(out) - i}; shapes {listed} do not broadcast"
                 )
     return tuple(out)
+
+
+_KINDS = (NotImplementedError, IndexError, ValueError, RuntimeError, TypeError)  # documented
+_OTHERS = {AttributeError: TypeError, KeyError: TypeError, MemoryError: MemoryError}
+_RAISE = dis.opmap["RAISE_VARARGS"]
+_PACKAGE = f"{__package__}."
+_LIBRARIES = (_PACKAGE, "numpy", "scipy", "ml_dtypes")
+
+
+def named(
+    op: str, error: Exception, inputs: Sequence[object], params: dict[str, object]
+) -> Exception:
+    """An error that nobody meant to raise, as one that names the operator and its inputs.
+
+    A TypeError of NumPy, an error of LAPACK or a missing attribute become errors of a documented
+    kind. What the package raises itself stays as it is, as does what comes from a user's function.
+    """
+    if isinstance(error, Warning) or not _accidental(error):  # a filter may make errors of warnings
+        return error
+    kinds = [kind for kind in _KINDS if isinstance(error, kind)]
+    other = next((k for base, k in _OTHERS.items() if isinstance(error, base)), RuntimeError)
+    kind = kinds[0] if kinds else other
+    text = f"{type(error).__name__}: {error}" if not kinds else str(error)
+    return kind(f"{op}: {text or type(error).__name__} (called with {described(inputs, params)})")
+
+
+def note(op: str, error: Exception, inputs: Sequence[object], params: dict[str, object]) -> None:
+    """Add to an error whose message does not say it which function was called with what."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    ours = trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith(_PACKAGE)
+    said = (str(error), *getattr(error, "__notes__", ()))
+    if ours and not any(op in text for text in said):
+        error.add_note(f"in {op}({described(inputs, params)})")
+
+
+def _accidental(error: Exception) -> bool:
+    """Whether no `raise` of this package stands behind an error, and no code of others."""
+    if type(error).__module__.startswith(_PACKAGE):
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if not module.startswith(_LIBRARIES):
+            return False
+        if trace.tb_next is None and module.startswith(_PACKAGE):
+            return trace.tb_frame.f_code.co_code[trace.tb_lasti] != _RAISE
+        trace = trace.tb_next
+    return True
+
+
+def described(inputs: Sequence[object], params: dict[str, object]) -> str:
+    """The arguments of a call in few words: `float32[3, 4], None, dim=2`."""
+    return ", ".join([_short(x) for x in inputs] + [f"{k}={_short(x)}" for k, x in params.items()])
+
+
+def _short(x: object) -> str:
+    shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"{getattr(dtype, 'name', dtype)}{list(shape)}"
+    text = repr(x)
+    return text if len(text) < 40 else type(x).__name__

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, errors as messages
 from .autograd import engine, inplace
 from .autograd.mode import enable_grad, state
 from .autograd.node import OpNode
 from .autograd.rules import Rules, joint
-from .runtime import parallel
+from .runtime import host, parallel, replay
 from .runtime.quiet import quiet
 from .tensor import Tensor, View, wrap
 
@@ -65,6 +65,7 @@ class Op:
         outputs: Sequence[str] = ("out",),
         variadic: bool = False,
         exact: bool = False,
+        strided: bool = False,
         samples: Callable | None = None,
         errors: Callable | None = None,
         doc: str | None = None,
@@ -74,6 +75,7 @@ class Op:
         self.meta = meta.rule(name, self.inputs) if isinstance(meta, same_as) else meta
         self.cpu, self.triton, self.ref = cpu, triton, ref
         self.exact = exact  # the CPU implementation takes 16-bit floats as they are
+        self.strided = strided  # and chooses the order of dimensions in memory
         self.samples, self.errors = samples, errors
         self.__doc__ = doc
         self.rules = None if vjp is None else Rules(self, vjp)
@@ -89,7 +91,11 @@ class Op:
     def __call__(self, *inputs: Any, **params: Any) -> Any:
         if state.transforms:
             return state.transforms[-1](self, inputs, params)
-        data = self.compute(inputs, params)
+        try:
+            data = self.compute(inputs, params)
+        except Exception as error:
+            self.explain(error, inputs, params)
+            raise
         if data.__class__ is tuple:
             out = tuple(wrap(d, _dtype_of(d)) for d in data)
         else:
@@ -97,6 +103,13 @@ class Op:
         if state.grad:
             self.record(inputs, params, out)
         return out
+
+    def explain(self, error: Exception, inputs: Sequence, params: dict) -> None:
+        """Raise an error that names the operator in place of one that nobody meant to raise."""
+        better = messages.named(self.name, error, inputs, params)
+        if better is not error:
+            raise better from error
+        messages.note(self.name, error, inputs, params)
 
     def record(self, inputs: Sequence, params: dict, out: Any) -> None:
         """Leave a node on the tape where an input has a history."""
@@ -120,12 +133,17 @@ class Op:
         for t in inputs:
             if t.__class__ is not Tensor and t is not None and not isinstance(t, Tensor):
                 raise TypeError(f"{self.name}: expected a Tensor, got {type(t).__name__}")
-        specs = None if self.meta is None else self.meta(*inputs, **params)
         arrays = [None if t is None else t._data for t in inputs]
         if all(a.__class__ is np.ndarray or a is None for a in arrays):
+            specs = None if self.meta is None else self.meta(*inputs, **params)
             return self.on_host(arrays, params, specs)
+        kind = replay.kind(self.name, arrays, params)
+        if kind is not None and (known := kind[0].replays.get(kind[1])) is not None:
+            outs = self._again(known, kind[0], None, arrays)
+            return outs[0] if known.single else tuple(outs)
+        specs = None if self.meta is None else self.meta(*inputs, **params)
         check_devices(self.name, inputs)
-        return self.on_device(arrays, params, specs)
+        return self.on_device(arrays, params, specs, kind)
 
     def on_host(self, arrays: list, params: dict, specs: Any) -> Any:
         if self.cpu is None:  # a fused operator without a faster form of its own
@@ -140,8 +158,18 @@ class Op:
             result = self.cpu(*arrays, **params)
         if result.__class__ is tuple:
             many = specs if specs.__class__ is list else [(None, _dtype_of(r)) for r in result]
-            return tuple(_settle(r, s, narrow) for r, s in zip(result, many, strict=True))
-        return _settle(result, specs, narrow)
+            return tuple(self._settle(r, s, narrow) for r, s in zip(result, many, strict=True))
+        return self._settle(result, specs, narrow)
+
+    def _settle(self, result: Any, spec: Any, narrow: bool) -> np.ndarray:
+        """A NumPy result as an array of the dtype that the meta rule gave."""
+        if result.__class__ is not np.ndarray:
+            result = np.asarray(result)
+        if narrow and spec is not None and spec[1].np != result.dtype:
+            result = result.astype(spec[1].np)
+        if not self.strided and not result.flags.c_contiguous:
+            return parallel.copy(host.empty(result.shape, result.dtype), result)
+        return result
 
     def _composed(self, arrays: list, params: dict) -> Any:
         grad, state.grad = state.grad, False
@@ -154,7 +182,7 @@ class Op:
 
     # -- other devices ------------------------------------------------------------------------
 
-    def on_device(self, arrays: list, params: dict, specs: Any) -> Any:
+    def on_device(self, arrays: list, params: dict, specs: Any, kind: Any = None) -> Any:
         from .runtime import accelerator
 
         if specs is None:
@@ -166,24 +194,71 @@ class Op:
         if device.type == "meta":
             outs = [accelerator.meta(*s) for s in many]
         else:
-            outs = [accelerator.empty(*s, device) for s in many]
-            self.launch(outs, arrays, params)
+            outs = [self.fresh(s, arrays, device) for s in many]
+            self.launch(outs, arrays, params, kind)
         return tuple(outs) if specs.__class__ is list else outs[0]
 
-    def launch(self, outs: list, arrays: list, params: dict) -> None:
-        """Run the Triton kernel into `outs`, or the host's implementation through copies."""
+    def fresh(self, spec: tuple, arrays: list, device: Any) -> Any:
+        """Memory for a result on a device; a family chooses its layout here."""
+        from .runtime import accelerator
+
+        return accelerator.empty(*spec, device)  # type: ignore
+
+    def launch(self, outs: list, arrays: list, params: dict, kind: Any = None) -> None:
+        """Run the Triton kernel into `outs`, or the host's implementation through copies.
+
+        `kind` is what `replay.kind` says of the call: the launches are kept under it.
+        """
         from .runtime import accelerator
 
         if not any(o.size for o in outs):
             return
-        out = tuple(outs) if len(self.outputs) > 1 else outs[0]
         launcher = self.launcher()
         if launcher is not None:
             named = {k: v for k, v in params.items() if k in self._named or "**" in self._named}
             with accelerator.operator(self.name):
-                if launcher(accelerator.launch, out, *arrays, **named) is not NotImplemented:
+                if kind is not None:
+                    if self._recorded(launcher, outs, arrays, named, kind):
+                        return
+                elif self._launched(accelerator.launch, launcher, outs, arrays, named):
                     return
         self._on_host_instead(outs, arrays, params)
+
+    def _launched(
+        self, launch: Any, launcher: Callable, outs: list, arrays: list, named: dict
+    ) -> bool:
+        out = tuple(outs) if len(self.outputs) > 1 else outs[0]
+        return launcher(launch, out, *arrays, **named) is not NotImplemented
+
+    def _recorded(
+        self, launcher: Callable, outs: list, arrays: list, named: dict, kind: tuple
+    ) -> bool:
+        """Launch, and keep what was launched for calls of this kind."""
+        from .runtime import accelerator
+
+        recorder = replay.Recorder(accelerator.launch, kind[0])
+        slots = [recorder.standing_for(a) for a in (*outs, *arrays)]
+        n = len(outs)
+        if not self._launched(recorder, launcher, slots[:n], slots[n:], named):
+            return False
+        replay.keep(*kind, recorder.replay(outs, len(self.outputs) == 1))  # type: ignore
+        return True
+
+    def _again(self, known: replay.Replay, owner: Any, outs: list | None, inputs: list) -> list:
+        """The launches of an earlier call, on these arrays; the results where none are given."""
+        try:
+            if outs is None:
+                outs = known.results(owner)
+            known.run(owner, outs, inputs)
+        except Exception as error:
+            from .runtime import accelerator
+
+            if isinstance(error, accelerator.OutOfMemoryError):
+                raise type(error)(f"{self.name}: {error}") from None
+            raise accelerator.LaunchError(
+                f"{self.name}: {type(error).__name__}: {error}"
+            ) from error
+        return outs
 
     def _on_host_instead(self, outs: list, arrays: list, params: dict) -> None:
         from .runtime import accelerator
@@ -229,12 +304,16 @@ class Op:
         if not self.same_value:
             check_writable(self.name + "_", x)
         saved = self._save_before(inputs, edges) if recorded else None
-        self.write(x, inputs, params)
+        try:
+            self.write(x, inputs, params)
+        except Exception as error:
+            self.explain(error, inputs, params)
+            raise
         x.storage_.bump(self.name + "_")
         if recorded:
             for name in self.outputs:
                 if saved and name in saved:
-                    saved[name] = (x.detach(), x._version)
+                    saved[name] = self._rules().keep_output(x)
             node = OpNode(self, edges, ((x._data.shape, x.dtype),), saved, params)
             inplace.rebase(x, node)
         return x
@@ -246,7 +325,7 @@ class Op:
             before = wrap(x._data.copy(), x.dtype)
             before._edge = edges[0]
             inputs = (before, *inputs[1:])
-        return rules.save(inputs, (x,), edges)
+        return rules.save(inputs, (x,), edges, later=True)
 
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         """Compute into the memory of `x`; a family that can do so without a copy does."""
@@ -290,7 +369,11 @@ class ViewOp(Op):
         except AttributeError:
             raise TypeError(f"{self.name}: expected a Tensor, got {type(x).__name__}") from None
         dtype = x.dtype if self.result is None else self.result(x.dtype)
-        out = wrap(self.cpu(data, **params), dtype)  # type: ignore[misc]
+        try:
+            out = wrap(self.cpu(data, **params), dtype)  # type: ignore[misc]
+        except Exception as error:
+            self.explain(error, (x,), params)
+            raise
         share(out, x, self, params)
         if state.grad:
             edge = x._edge if x._view is None else x.current_edge()
@@ -324,6 +407,8 @@ class ViewOp(Op):
 
 def share(out: Tensor, x: Tensor, op: Callable, params: dict) -> None:
     """Make `out` a view of `x`."""
+    if "_inference" in x.__dict__:
+        out._inference = True
     storage = out._storage = x.storage_
     out._base = x if x._base is None else x._base
     view = out._view = View(op, params, x._view, storage.version)
@@ -404,15 +489,6 @@ def _widen(a: np.ndarray | None) -> np.ndarray | None:
     return a
 
 
-def _settle(result: Any, spec: Any, narrow: bool) -> np.ndarray:
-    """A NumPy result as an array of the dtype that the meta rule gave."""
-    if result.__class__ is not np.ndarray:
-        result = np.asarray(result)
-    if narrow and spec is not None and spec[1].np != result.dtype:
-        result = result.astype(spec[1].np)
-    return result
-
-
 def _through_ref(op: Op) -> Callable:
     """The derivative of a fused operator: that of its composition, run again."""
     keywords = [
@@ -438,7 +514,7 @@ def _through_ref(op: Op) -> Callable:
             wanted = [t for t, need in zip(own, needs, strict=True) if need]
             if not used:
                 return [None] * m
-            found = iter(gradient(*zip(*used, strict=True), create, wanted))
+            found = iter(gradient(*zip(*used, strict=True), create, wanted))  # type: ignore
         return [next(found) if need else None for need in needs]
 
     def gradient(outs: tuple, grads: tuple, create: bool, wanted: list) -> tuple:

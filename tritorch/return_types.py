@@ -11,14 +11,19 @@ def _repr(self: Any) -> str:
     return f"tritorch.return_types.{type(self).__name__}(\n{body})"
 
 
-def _named(name: str, fields: str = "values indices") -> Any:
+def named(name: str, fields: str = "values indices") -> Any:
+    """A class of results, published here under its name."""
     base = namedtuple(name, fields)
-    return type(name, (base,), {"__slots__": (), "__repr__": _repr, "__module__": __name__})
+    made = type(name, (base,), {"__slots__": (), "__repr__": _repr, "__module__": __name__})
+    return globals().setdefault(name, made)
 
 
-max, min = _named("max"), _named("min")
-median, nanmedian = _named("median"), _named("nanmedian")
-mode, kthvalue = _named("mode"), _named("kthvalue")
-sort, topk = _named("sort"), _named("topk")
-cummax, cummin = _named("cummax"), _named("cummin")
-aminmax = _named("aminmax", "min max")
+max, min = named("max"), named("min")
+median, nanmedian = named("median"), named("nanmedian")
+mode, kthvalue = named("mode"), named("kthvalue")
+sort, topk = named("sort"), named("topk")
+cummax, cummin = named("cummax"), named("cummin")
+aminmax = named("aminmax", "min max")
+frexp = named("frexp", "mantissa exponent")
+histogram = named("histogram", "hist bin_edges")
+histogramdd = named("histogramdd", "hist bin_edges")

@@ -62,8 +62,17 @@ class CheckpointError(RuntimeError):
 # -- saving -------------------------------------------------------------------------------------
 
 
-def save(obj: Any, f: str | os.PathLike | BinaryIO) -> None:
+def save(
+    obj: Any,
+    f: str | os.PathLike | BinaryIO,
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
     """Write tensors in nested dicts, lists and tuples, with numbers, strings, None and dtypes.
+
+    What concerns pickle and its zip files makes no difference: the file is a safetensors file.
 
     Tensors that share memory share it again after loading. A file appears complete or not at all:
     it is written beside its place, flushed to the disk and then renamed.
@@ -296,17 +305,19 @@ def _bytes(a: np.ndarray) -> Any:
 def load(
     f: str | os.PathLike | BinaryIO,
     map_location: Any = None,
+    pickle_module: Any = None,
     *,
     weights_only: bool = True,
     mmap: bool | None = None,
+    **pickle_load_args: Any,
 ) -> Any:
     """Read what `save` wrote, or the tensors of any safetensors file as a dict.
 
     `map_location` is the device to load to: a device, a dict from devices to devices, or a
     function of (tensor, device); by default each tensor goes to where it was. `mmap` maps the file
     into memory instead of reading it: what is not used is not read, and changes stay in memory.
-    `weights_only` makes no difference: no file can run code. Raises `CheckpointError` for a
-    damaged file.
+    `weights_only` and what concerns pickle make no difference: no file can run code. Raises
+    `CheckpointError` for a damaged file.
     """
     if hasattr(f, "read"):
         if mmap:

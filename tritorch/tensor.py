@@ -180,6 +180,8 @@ class Tensor:
 
     @property
     def _version(self) -> int:
+        if "_inference" in self.__dict__:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return 0 if self._storage is None else self._storage.version
 
     # -- history ----------------------------------------------------------------------------
@@ -286,7 +288,7 @@ class Tensor:
                 "Setting requires_grad=True on inference tensor outside "
                 "InferenceMode is not allowed."
             )
-        self._edge = (AccumulateGrad(self), 0) if requires_grad else None
+        self._edge = (AccumulateGrad(self), 0) if requires_grad else None  # type: ignore
         return self
 
     def is_inference(self) -> bool:
@@ -326,7 +328,7 @@ class Tensor:
             )
         self._data = value._data
         self.dtype = value.dtype
-        version = self._version
+        version = 0 if self._storage is None else self._storage.version
         self._storage = Storage(value.storage_.owner, version)
         if self._edge is not None and type(self._edge[0]) is AccumulateGrad:
             self._edge[0].outputs = ((value._data.shape, value.dtype),)
@@ -362,7 +364,7 @@ class Tensor:
         def keep(grad: Tensor | None) -> None:
             t = this()
             if t is not None and grad is not None:
-                t._grad = grad if t._grad is None else t._grad + grad
+                t._grad = grad if t._grad is None else t._grad + grad  # type: ignore
 
         self.__dict__["retains_grad"] = edge[0].all_hooks().add("grad", edge[1], keep), keep
 

@@ -9,7 +9,8 @@ its own from the operator's domain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from . import dtypes
 from .dtypes import DType
 from .op import REGISTRY, Op
+from .ops.api import PUBLIC
 from .tensor import Tensor, wrap
 
 # PyTorch's default tolerances (relative, absolute) of `torch.testing.assert_close`.
@@ -127,38 +129,162 @@ def assert_close(
     check_dtype: bool = True,
     check_layout: bool = True,
     check_stride: bool = False,
-    msg: str | None = None,
+    allow_subclasses: bool = True,
+    msg: str | Callable[[str], str] | None = None,
 ) -> None:
-    """Raise AssertionError unless tensors, or sequences of them, agree as PyTorch's does.
+    """Raise AssertionError unless tensors, or sequences and mappings of them, agree.
+
+    Without `rtol` and `atol` the tolerances are those of the dtypes. `msg` replaces the message, or
+    makes another of it.
 
     Example:
         >>> import tritorch as torch
         >>> torch.testing.assert_close(torch.ones(2), torch.ones(2) + 1e-7)
     """
+    if (rtol is None) != (atol is None):
+        raise ValueError("assert_close: rtol and atol must both be specified or both unspecified")
+    options: dict[str, Any] = {
+        "rtol": rtol,
+        "atol": atol,
+        "equal_nan": equal_nan,
+        "check_device": check_device,
+        "check_dtype": check_dtype,
+        "check_stride": check_stride,
+    }
+    try:
+        _compare(actual, expected, **options)
+    except AssertionError as error:
+        if msg is None:
+            raise
+        raise AssertionError(msg(str(error)) if callable(msg) else msg) from None
+
+
+def _compare(actual: Any, expected: Any, **options: Any) -> None:
+    if isinstance(expected, Mapping):
+        if not isinstance(actual, Mapping) or actual.keys() != expected.keys():
+            raise AssertionError(f"expected a mapping of {list(expected)}, got {actual!r}")
+        for key in expected:
+            _compare(actual[key], expected[key], **options)
+        return
     if isinstance(expected, tuple | list):
         if not isinstance(actual, tuple | list) or len(actual) != len(expected):
             raise AssertionError(f"expected a sequence of {len(expected)}, got {actual!r}")
         for a, e in zip(actual, expected, strict=True):
-            assert_close(a, e, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=check_dtype)
+            _compare(a, e, **options)
         return
     a, e = (x if isinstance(x, Tensor) else _from(x) for x in (actual, expected))
-    if tuple(a.shape) != tuple(e.shape):
+    _compare_tensors(a, e, **options)
+
+
+def _compare_tensors(
+    a: Any,
+    e: Any,
+    rtol: float | None,
+    atol: float | None,
+    equal_nan: bool,
+    check_device: bool,
+    check_dtype: bool,
+    check_stride: bool,
+) -> None:
+    same = {"shape": True, "dtype": check_dtype, "device": check_device}
+    for name, asked in same.items():
+        x, y = getattr(a, name), getattr(e, name)
+        if asked and x != y:
+            raise AssertionError(f"The values for attribute '{name}' do not match: {x} != {y}.")
+    if check_stride and a.stride() != e.stride():
         raise AssertionError(
-            f"The values for attribute 'shape' do not match: {a.shape} != {e.shape}."
-        )
-    if check_dtype and a.dtype is not e.dtype:
-        raise AssertionError(
-            f"The values for attribute 'dtype' do not match: {a.dtype} != {e.dtype}."
+            f"The values for attribute 'stride()' do not match: {a.stride()} != {e.stride()}."
         )
     wide = dtypes.promote_types(a.dtype, e.dtype)
     default = max(TOLERANCES.get(a.dtype.name, (0, 0)), TOLERANCES.get(e.dtype.name, (0, 0)))
     r, t = default[0] if rtol is None else rtol, default[1] if atol is None else atol
     work = np.complex128 if wide.is_complex else np.float64 if wide.category == 2 else wide.np
-    x, y = (v.detach().cpu()._data.astype(work) for v in (a, e))  # type: ignore[attr-defined]
+    x, y = (v.detach().cpu()._data.astype(work) for v in (a, e))
     with np.errstate(all="ignore"):
-        close = np.isclose(x, y, r, t, equal_nan=equal_nan) if wide.category > 1 else x == y
+        whole = wide.category < 2 and not (r or t)
+        close = x == y if whole else np.isclose(x, y, r, t, equal_nan=equal_nan)
     if not np.all(close):
-        raise AssertionError(msg or _difference(x, y, close, r, t))
+        raise AssertionError(_difference(x, y, close, r, t))
+
+
+def assert_allclose(
+    actual: Any,
+    expected: Any,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = True,
+    msg: str = "",
+) -> None:
+    """`assert_close` of values only; deprecated in PyTorch too."""
+    a, e = (x if isinstance(x, Tensor) else _from(x) for x in (actual, expected))
+    assert_close(
+        a,
+        e,
+        rtol=rtol,
+        atol=atol,
+        equal_nan=equal_nan,
+        check_device=False,
+        check_dtype=False,
+        msg=msg or None,
+    )
+
+
+def make_tensor(
+    *shape: Any,
+    dtype: DType,
+    device: Any,
+    low: float | None = None,
+    high: float | None = None,
+    requires_grad: bool = False,
+    noncontiguous: bool = False,
+    exclude_zero: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """A tensor of random elements in [low, high): by default [-9, 9), [0, 10) of uint8, and bools.
+
+    With `noncontiguous` its elements lie two apart; with `exclude_zero` none is zero.
+    """
+    low, high = _limits_of(dtype, low, high)
+    size = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
+    if noncontiguous and memory_format is not None:
+        raise ValueError(
+            "make_tensor: noncontiguous and memory_format are mutually exclusive, got "
+            f"{noncontiguous=} and {memory_format=}"
+        )
+    out: Any = PUBLIC["empty"](size, dtype=dtype, device=device)
+    if dtype.is_complex:
+        for part in (out.real, out.imag):
+            part.uniform_(low, high)
+    elif dtype.category == 2:
+        out.copy_(PUBLIC["rand"](size, device=device) * (high - low) + low)
+    else:
+        out.random_(math.ceil(low), math.ceil(high))
+    if exclude_zero:
+        out[out == 0] = 1 if dtype.category < 2 else dtypes.finfo(dtype).tiny
+    if noncontiguous and out.numel() > 1 and size:
+        out = out.repeat_interleave(2, dim=-1)[..., ::2].detach()
+    elif memory_format is not None:
+        out = out.clone(memory_format=memory_format)
+    return out.requires_grad_() if requires_grad else out
+
+
+def _limits_of(dtype: DType, low: float | None, high: float | None) -> tuple[float, float]:
+    """The limits asked for or the usual ones, within what the dtype holds."""
+    if dtype is dtypes.bool_:
+        usual: tuple[float, float] = (0, 2)
+    elif dtype.category == 1:
+        usual = (0 if not dtype.is_signed else -9, 10)
+    else:
+        usual = (-9.0, 9.0)
+    a, b = usual[0] if low is None else low, usual[1] if high is None else high
+    if a != a or b != b:
+        raise ValueError(f"make_tensor: `low` and `high` cannot be NaN, but got {low=} and {high=}")
+    if not a < b:
+        raise ValueError(f"make_tensor: `low` must be less than `high`, but got {a} >= {b}")
+    if dtype.category == 1:
+        info = dtypes.iinfo(dtype)
+        a, b = max(a, info.min), min(b, info.max)
+    return a, b
 
 
 def _from(x: Any) -> Tensor:
@@ -182,6 +308,11 @@ def _difference(x: np.ndarray, y: np.ndarray, close: np.ndarray, r: float, t: fl
 def operators() -> list[Op]:
     """All operator records, in order of their names."""
     return [REGISTRY[name] for name in sorted(REGISTRY)]
+
+
+def serves(op: Op, dtype: DType) -> bool:
+    """Whether an operator takes a dtype: elementwise ones may name some that they refuse."""
+    return dtype.name not in getattr(op, "deny", ())
 
 
 @dataclass

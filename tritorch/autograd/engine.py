@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..tensor import Tensor
@@ -70,6 +71,32 @@ def _ancestors(dependencies: dict[Node, int], targets: set[Node]) -> set[Node]:
     return needed
 
 
+class _Running(threading.local):
+    """The passes of this thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.passes: list[Run] = []
+
+    def append(self, run: Run) -> None:
+        self.passes.append(run)
+
+    def remove(self, run: Run) -> None:
+        self.passes.remove(run)
+
+
+_running = _Running()
+
+
+def running() -> Run:
+    """The backward pass that this thread is in."""
+    return _running.passes[-1]
+
+
+def is_running() -> bool:
+    """Whether this thread is in a backward pass."""
+    return bool(_running.passes)
+
+
 class Run:
     """One backward pass: from the roots to the leaves, or to the captured edges."""
 
@@ -103,11 +130,19 @@ class Run:
         buffer[i] = g if buffer[i] is None else buffer[i] + g
 
     def __call__(self) -> None:
-        with _grad_is(self.create):
-            while self.ready:
-                node = self.ready.pop()
-                grads = self.buffers.pop(node, None) or [None] * len(node.outputs)
-                self.visit(node, grads)
+        _running.append(self)
+        try:
+            with _grad_is(self.create):
+                while self.ready:
+                    node = self.ready.pop()
+                    grads = self.buffers.pop(node, None) or [None] * len(node.outputs)
+                    self.visit(node, grads)
+        finally:
+            _running.remove(self)
+
+    def reaches(self, node: Node) -> bool:
+        """Whether this pass comes, or came, to the node."""
+        return node in self.left and (self.needed is None or node in self.needed)
 
     def visit(self, node: Node, grads: list) -> None:
         if node.hooks is not None:
@@ -124,12 +159,16 @@ class Run:
         needs = [e is not None and (needed is None or e[0] in needed) for e in node.edges]
         out: Sequence = ()
         if any(needs):
-            out = node.backward(grads, needs)
+            out = self.derive(node, grads, needs)
             if not self.retain:
                 node.release()
         if node.hooks is not None:
             out = node.hooks.after(out, grads)
         self.pass_on(node, needs, out)
+
+    def derive(self, node: Node, grads: list, needs: list[bool]) -> Sequence:
+        """The gradients of the node's inputs."""
+        return node.backward(grads, needs)
 
     def pass_on(self, node: Node, needs: list[bool], out: Sequence) -> None:
         out = out if isinstance(out, tuple | list) else (out,)
@@ -137,7 +176,7 @@ class Run:
             if edge is None:
                 continue
             child, nr = edge
-            g = out[i] if needs[i] and i < len(out) else None
+            g: Any = out[i] if needs[i] and i < len(out) else None
             if g is not None:
                 shape, dtype = child.outputs[nr]
                 if g._data.shape != shape or g.dtype is not dtype:
@@ -146,6 +185,15 @@ class Run:
             self.left[child] -= 1
             if not self.left[child] and (self.needed is None or child in self.needed):
                 self.ready.append(child)
+
+
+_run: type[Run] = Run
+
+
+def set_run(kind: type[Run]) -> None:
+    """Choose the class of the passes to come."""
+    global _run
+    _run = kind
 
 
 def _references(grads: list) -> int:
@@ -184,6 +232,8 @@ def _accumulate(node: AccumulateGrad, grads: list, create: bool) -> None:
 
 
 def _root(what: str, t: Tensor, g: Tensor | None) -> tuple[Edge, Tensor]:
+    if hasattr(t, "ownership_token"):  # a GradientEdge
+        return _edge_root(what, t, g)
     if not isinstance(t, Tensor):
         raise TypeError(f"{what}: expected outputs to be Tensors, got {type(t).__name__}")
     edge = t.current_edge()
@@ -210,8 +260,22 @@ def _root(what: str, t: Tensor, g: Tensor | None) -> tuple[Edge, Tensor]:
     return edge, g if g.dtype is t.dtype else g.to(t.dtype)
 
 
+def _edge_root(what: str, edge: Any, g: Tensor | None) -> tuple[Edge, Tensor]:
+    shape, dtype = edge.node.outputs[edge.output_nr]
+    if g is None:
+        raise RuntimeError(f"{what}: a GradientEdge as output needs its gradient, of shape {shape}")
+    if g._data.shape != shape:
+        raise RuntimeError(
+            f"{what}: Mismatch in shape: grad_output has a shape of {tuple(g.shape)} and the "
+            f"GradientEdge of {tuple(shape)}"
+        )
+    return (edge.node, edge.output_nr), g if g.dtype is dtype else g.to(dtype)  # type: ignore
+
+
 def _list(x: Any) -> list:
-    return list(x) if isinstance(x, list | tuple) else [x]
+    """Of one tensor or edge, or of any number: a list, the values of a dict, a generator."""
+    single = isinstance(x, Tensor) or hasattr(x, "output_nr") or not isinstance(x, Iterable)
+    return [x] if single else list(x)
 
 
 def backward(
@@ -219,13 +283,16 @@ def backward(
     grad_tensors: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
     """Add the gradients of `tensors` to the `grad` of the leaves they depend on.
 
-    `grad_tensors` are the cotangents, needed for tensors of more than one element.
+    `grad_tensors` are the cotangents, needed for tensors of more than one element;
+    `grad_variables` is its old name.
     """
     roots = _list(tensors)
+    grad_tensors = grad_variables if grad_tensors is None else grad_tensors
     grads = [None] * len(roots) if grad_tensors is None else _list(grad_tensors)
     if len(grads) != len(roots):
         raise RuntimeError(f"backward: got {len(roots)} tensors and {len(grads)} gradients")
@@ -236,7 +303,7 @@ def backward(
         edges = [_input_edge("backward", t) for t in _list(inputs)]
         if not edges:
             raise RuntimeError("'inputs' argument to backward cannot be empty.")
-    run = Run(pairs, retain, create_graph, edges, accumulate=True)
+    run = _run(pairs, retain, create_graph, edges, accumulate=True)
     run()
     if inputs is not None:
         _keep_intermediate(_list(inputs), run)
@@ -252,6 +319,8 @@ def _keep_intermediate(inputs: list[Tensor], run: Run) -> None:
 
 
 def _input_edge(what: str, t: Tensor) -> Edge:
+    if hasattr(t, "ownership_token"):  # a GradientEdge
+        return t[0], t[1]  # type: ignore[index]
     if not isinstance(t, Tensor):
         raise TypeError(f"{what}: all inputs have to be Tensors, got {type(t).__name__}")
     edge = t.current_edge()
@@ -266,11 +335,14 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple:
     """The gradients of `outputs` with respect to `inputs`, which need not be leaves.
+
+    Nothing is added to the `grad` of leaves, whatever the old `only_inputs` says.
 
     Example:
         >>> import tritorch as torch
@@ -294,7 +366,7 @@ def grad(
         raise RuntimeError("grad: the `inputs` argument cannot be empty")
     pairs = [_root("grad", t, g) for t, g in zip(roots, given, strict=True)]
     edges = [_input_edge("grad", t) for t in wanted]
-    run = Run(pairs, retain, create_graph, edges)
+    run = _run(pairs, retain, create_graph, edges)
     run()
     found = [run.captured[e] for e in edges]  # type: ignore[index]
     if materialize_grads:
@@ -334,7 +406,8 @@ def _method(
     inputs: Any = None,
 ) -> None:
     """Add the gradients of this tensor to the `grad` of the leaves it depends on."""
-    backward([self], [gradient], retain_graph, create_graph, inputs)
+    backward([self], [gradient], retain_graph, create_graph, inputs=inputs)
 
 
+_method.__name__ = _method.__qualname__ = "backward"
 Tensor.backward = _method  # type: ignore[attr-defined]

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..tensor import Tensor, wrap
 from .mode import no_grad, state
-from .node import Node
+from .node import Node, NodeName
+from .saved import Packed
 
 
 class FunctionCtx:
@@ -66,8 +67,8 @@ class FunctionNode(Node):
         self.saved: Any = ()
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return f"{self.function.__name__}Backward"
+    def name(self) -> NodeName:  # type: ignore[override]
+        return NodeName(f"{self.function.__name__}Backward")
 
     def save(self, tensors: Sequence, outputs: Sequence) -> None:
         """Keep tensors with their versions; results without the cycle to this node."""
@@ -78,6 +79,8 @@ class FunctionNode(Node):
                 kept.append(None if t is None else (t, t._version, None))
             else:
                 kept.append((t.detach(), t._version, at))
+        if state.saved_hooks:
+            kept = [None if k is None else Packed(k[0], k[2]) for k in kept]
         self.saved = tuple(kept)
 
     @property
@@ -88,7 +91,9 @@ class FunctionNode(Node):
                 "access saved tensors after they have already been freed). Specify "
                 "retain_graph=True if you need to backward through the graph a second time"
             )
-        return tuple(None if s is None else self._unpack(*s) for s in self.saved)
+        return tuple(
+            s.unpack(self) if s.__class__ is Packed else s and self._unpack(*s) for s in self.saved
+        )
 
     def _unpack(self, t: Tensor, version: int, output: int | None) -> Tensor:
         if t._version != version:
@@ -114,11 +119,12 @@ class FunctionNode(Node):
         for at, g in zip(self.places, grads, strict=False):
             given[at] = g
         found = self.function.backward(self.ctx, *given)
-        found = list(found) if isinstance(found, tuple | list) else [found]
+        found = list(found) if isinstance(found, tuple) else [found]
         for g in found:
             if g is not None and not isinstance(g, Tensor):
-                raise TypeError(
-                    f"{self.name}: expected a Tensor or None as gradient, got {type(g).__name__}"
+                raise RuntimeError(
+                    f"{self.name}: expected Variable or None (got {type(g).__name__}): backward "
+                    "returns a Tensor or None for each argument of forward"
                 )
         if len(found) > self.arity and all(g is None for g in found[self.arity :]):
             found = found[: self.arity]
@@ -154,7 +160,7 @@ class _Meta(type):
         )
 
 
-class Function(metaclass=_Meta):
+class Function(FunctionCtx, metaclass=_Meta):
     """An operation defined by static methods `forward(ctx, *args)` and `backward(ctx, *grads)`.
 
     `forward` works on tensors without recording; `backward` returns one gradient an argument, None
@@ -188,6 +194,27 @@ class Function(metaclass=_Meta):
             "You must implement the backward function for your custom Function."
         )
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> Any:
+        """To be overridden: what `backward` needs, for a `forward` without `ctx`."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """To be overridden: the derivative in forward mode."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom Function to use it with forward mode "
+            "AD."
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:
+        """To be overridden: the same over a further dimension."""
+        raise NotImplementedError("To use vmap with a custom Function, implement its vmap method.")
+
+    vjp = backward
+    generate_vmap_rule = False
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, and record the call where an argument has a history."""
@@ -208,10 +235,10 @@ class Function(metaclass=_Meta):
     def _forward(cls, ctx: FunctionCtx, args: tuple, kwargs: dict) -> Any:
         grad, state.grad = state.grad, False
         try:
-            if "setup_context" not in dir(cls):
+            if cls.setup_context is Function.setup_context:
                 return cls.forward(ctx, *args, **kwargs)
             result = cls.forward(*args, **kwargs)
-            cls.setup_context(ctx, args, result)  # type: ignore[attr-defined]
+            cls.setup_context(ctx, args, result)
             return result
         finally:
             state.grad = grad

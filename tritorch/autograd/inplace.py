@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..formats import contiguous_format
 from ..tensor import Tensor, View
 from .engine import fit
 from .mode import state
-from .node import AccumulateGrad, InnerNode, Node, OpNode
+from .node import AccumulateGrad, InnerNode, Node, NodeName, OpNode
 
 
 class CopySlices(Node):
@@ -17,12 +18,14 @@ class CopySlices(Node):
     The gradient outside of the view passes unchanged; inside it goes through `node`.
     """
 
-    __slots__ = ("freed", "node", "view")
-    name = "CopySlices"
+    __slots__ = ("freed", "node", "strides", "view")
+    name = NodeName("CopySlices")
 
     def __init__(self, base: Tensor, view: View, node: Node) -> None:
         super().__init__((base._edge, *node.edges[1:]), ((base._data.shape, base.dtype),))
         self.view, self.node, self.freed = view, node, False
+        data: Any = base
+        self.strides = None if data.is_contiguous() else data.stride()
         if type(node) is OpNode:
             node.__class__ = InnerNode
 
@@ -34,15 +37,22 @@ class CopySlices(Node):
                 f"{self.node.name}: Trying to backward through the graph a second time. Specify "
                 "retain_graph=True if you need to backward through the graph a second time"
             )
-        result = grads[0].clone()
+        result = self._in_geometry(grads[0])
         inside = self.view.replay(result)
-        found = self.node.backward([inside.clone()], [True, *needs[1:]])
+        needs = [self.node.edges[0] is not None, *needs[1:]]
+        found: Any = self.node.backward([inside.clone()], needs)
         found = found if isinstance(found, tuple | list) else (found,)
         if found[0] is None:
             inside.zero_()
         else:
             inside.copy_(fit(found[0], inside._data.shape, inside.dtype, self.node.name))
         return (result, *found[1:])
+
+    def _in_geometry(self, grad: Any) -> Any:
+        """A copy with the strides of the base, of which alone the view can be taken."""
+        if self.strides is None:
+            return grad.clone(memory_format=contiguous_format)
+        return grad.new_empty_strided(grad.shape, self.strides).copy_(grad)
 
     def release(self) -> None:
         self.freed = True

@@ -13,15 +13,18 @@ class _State(threading.local):
     """`grad`: record operators. `transforms`: what sees each call before it runs, innermost last.
 
     A transform is a callable `(op, inputs, params) -> result`; it runs the operator further out
-    by calling `op` inside `outside()`.
+    by calling `op` inside `outside()`. `saved_hooks`: pairs that pack and unpack what nodes save.
     """
 
     grad = True
     inference = False
+    saved_hooks: tuple[tuple[Callable, Callable], ...] = ()
+    saved_hooks_refused: str | None = None
     transforms: tuple[Callable, ...] = ()
 
 
 state = _State()
+profiles: list[Any] = []  # those that are running, the innermost last
 
 
 class _Mode:

@@ -21,11 +21,26 @@ class Freed:
     """Stands in a node for saved tensors that a backward has used up."""
 
 
+class NodeName(str):
+    """The name of a node; calling it gives it too, as PyTorch's method `name` does."""
+
+    __slots__ = ()
+
+    def __call__(self) -> str:
+        return str(self)
+
+
+class Held:
+    """Base of what stands in a node for a saved tensor that is kept in another form."""
+
+    __slots__ = ()
+
+
 class Node:
     """One recorded call. `outputs` holds (shape, dtype) of each result, `edges` of each input."""
 
     __slots__ = ("__weakref__", "edges", "hooks", "outputs")
-    name = "Node"
+    name = NodeName("Node")
 
     def __init__(self, edges: Sequence[Edge | None], outputs: tuple) -> None:
         self.edges = edges
@@ -129,7 +144,7 @@ class AccumulateGrad(Node):
     """The end of the tape: adds what arrives to `leaf.grad`."""
 
     __slots__ = ("leaf",)
-    name = "AccumulateGrad"
+    name = NodeName("AccumulateGrad")
 
     def __init__(self, leaf: Tensor) -> None:
         super().__init__((), ((leaf._data.shape, leaf.dtype),))
@@ -144,7 +159,7 @@ class Detached(Node):
     """The history of a view that was taken under `no_grad`: it needs a gradient, and has none."""
 
     __slots__ = ()
-    name = "NoGradView"
+    name = NodeName("NoGradView")
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:
         return ()
@@ -154,7 +169,7 @@ class EmptyView(Node):
     """The history of a view without elements after a change in place: its gradient is zero."""
 
     __slots__ = ()
-    name = "EmptyView"
+    name = NodeName("EmptyView")
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:
         node, i = self.edges[0]  # type: ignore[misc]
@@ -175,8 +190,9 @@ class OpNode(Node):
         self.hooks = None
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return "".join(part.capitalize() for part in self.op.name.split("_")) + "Backward0"
+    def name(self) -> NodeName:  # type: ignore[override]
+        parts = [part.capitalize() for part in self.op.name.split("_")]
+        return NodeName("".join(parts) + "Backward0")
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:
         if self.saved is Freed:
@@ -185,10 +201,13 @@ class OpNode(Node):
                 "access saved tensors after they have already been freed). Specify "
                 "retain_graph=True if you need to backward through the graph a second time"
             )
-        return self.op.rules.backward(self, grads, needs)
+        return self.op.rules.backward(self, grads, needs)  # type: ignore
 
     def release(self) -> None:
-        if self.saved and any(v.__class__ in (tuple, list) for v in self.saved.values()):
+        if self.saved and any(
+            v.__class__ in (tuple, list) or isinstance(v, Held)
+            for v in self.saved.values()  # type: ignore
+        ):
             self.saved = Freed  # shapes alone may be used again
 
 

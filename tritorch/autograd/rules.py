@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..tensor import Tensor, wrap
 from .mode import state
+from .saved import Packed
 
 if TYPE_CHECKING:
     from ..op import Op
@@ -70,8 +71,13 @@ class Rules:
             self._plans[needs] = plan
         return plan
 
-    def save(self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence) -> dict | None:
-        """What the rules of the inputs that have an edge name: tensors with their versions."""
+    def save(
+        self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence, later: bool = False
+    ) -> dict | None:
+        """What the rules of the inputs that have an edge name: tensors with their versions.
+
+        With `later`, results are not known yet, and will be put in their places.
+        """
         plan = self._plan(tuple([e is not None for e in edges]))
         if not plan:
             return None
@@ -92,7 +98,23 @@ class Rules:
                 saved[name] = self._keep(inputs[i])
             else:
                 saved[name] = inputs[i]
+        return self._packed(saved, plan, later) if state.saved_hooks else saved
+
+    def _packed(self, saved: dict[str, Any], plan: tuple, later: bool) -> dict[str, Any]:
+        for kind, name, i in plan:
+            kept = saved[name]
+            if kind == "input" and self.op.variadic:
+                saved[name] = [Packed(t) for t, _ in kept]
+            elif kind == "input" and kept.__class__ is tuple:
+                saved[name] = Packed(kept[0])
+            elif kind == "output" and not later:
+                saved[name] = Packed(kept[0], i)
         return saved
+
+    def keep_output(self, out: Tensor) -> Any:
+        """A result as `save` keeps it."""
+        kept = out.detach()
+        return Packed(kept, 0) if state.saved_hooks else (kept, out._version)
 
     def _keep(self, t: Tensor) -> tuple[Tensor, int]:
         if "_inference" in t.__dict__:
@@ -132,11 +154,16 @@ class Rules:
             elif kind == "needs":
                 found.append(needs)
             else:
-                value = node.saved[name]
-                if kind == "output":
+                value: Any = node.saved[name]  # type: ignore
+                if value.__class__ is Packed:
+                    value = value.unpack(node)
+                elif kind == "output":
                     value = self._unpack(node, *value, output=i)
                 elif kind == "input" and self.op.variadic:
-                    value = [self._unpack(node, *v) for v in value]
+                    value = [
+                        v.unpack(node) if v.__class__ is Packed else self._unpack(node, *v)
+                        for v in value
+                    ]
                 elif kind == "input" and value.__class__ is tuple:
                     value = self._unpack(node, *value)
                 found.append(value)

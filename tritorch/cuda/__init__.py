@@ -10,16 +10,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from .. import dtypes
 from ..device import device as Device
 from ..op import FALLBACKS
+from ..ops.interop import TYPE_NAMES
+from ..ops.legacy import typed
+from ..ops.storages import typed_storage
 from ..runtime import memory as _memory, random as _random
+from . import amp as amp
 from .streams import (
     Event as Event,
     Stream as Stream,
     StreamContext as StreamContext,
     current_stream as current_stream,
     default_stream as default_stream,
-    device_of,
+    owner_of,
     set_stream as set_stream,
     stream as stream,
 )
@@ -102,6 +107,13 @@ class device:
         set_device(self.prev_idx)
 
 
+class device_of(device):
+    """A block in which the device of a tensor is the current one; the CPU's changes nothing."""
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj.device.index if obj.is_cuda else None)
+
+
 def synchronize(device: Where = None) -> None:
     """Wait until a device has finished what it was given."""
     _memory.runtime().synchronize(index_of(device))
@@ -178,7 +190,7 @@ def max_memory_reserved(device: Where = None) -> int:
 
 def mem_get_info(device: Where = None) -> tuple[int, int]:
     """Free and total bytes of a device."""
-    return device_of("mem_get_info", index_of(device)).memory_info()
+    return owner_of("mem_get_info", index_of(device)).memory_info()
 
 
 def reset_peak_memory_stats(device: Where = None) -> None:
@@ -236,3 +248,12 @@ def fallbacks() -> dict[str, int]:
         {}
     """
     return dict(FALLBACKS.most_common())
+
+
+# -- typed tensors and storages ----------------------------------------------------------------
+
+for _name, _short in TYPE_NAMES.items():
+    _kind = getattr(dtypes, "bool_" if _name == "bool" else _name)
+    globals()[f"{_short}Storage"] = typed_storage(_kind, Device("cuda"))
+    if not _short.startswith("Complex"):
+        globals()[f"{_short}Tensor"] = typed(_kind, Device("cuda"))

@@ -10,7 +10,7 @@ from ..runtime import memory
 Where = Device | str | int | None
 
 
-def device_of(what: str, device: Where = None) -> Any:
+def owner_of(what: str, device: Where = None) -> Any:
     """The CUDA device behind what the caller named; RuntimeError where there is none."""
     runtime = memory.runtime()
     if not hasattr(runtime, "device"):
@@ -26,7 +26,7 @@ class Stream:
     """
 
     def __init__(self, device: Where = None, priority: int = 0, *, handle: Any = None) -> None:
-        self.owner = device_of("Stream", device)
+        self.owner = owner_of("Stream", device)
         self.handle = self.owner.new_stream(priority) if handle is None else handle
 
     @property
@@ -97,17 +97,23 @@ class Event:
     """
 
     def __init__(
-        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+        self,
+        enable_timing: bool = False,
+        blocking: bool = False,
+        interprocess: bool = False,
+        external: bool = False,
     ) -> None:
-        if interprocess:
-            raise NotImplementedError("cuda.Event: events are not shared between processes")
-        device_of("Event")
+        if interprocess or external:
+            raise NotImplementedError(
+                "cuda.Event: events are not shared between processes, nor with graphs"
+            )
+        owner_of("Event")
         self.enable_timing = enable_timing
         self.handle: Any = None
 
     def record(self, stream: Stream | None = None) -> None:
         """Put the mark into a stream; the current one where none is given."""
-        owner = device_of("Event") if stream is None else stream.owner
+        owner = owner_of("Event") if stream is None else stream.owner
         if self.handle is None:
             self.handle = owner.new_event(self.enable_timing)
         (owner.stream if stream is None else stream.handle).record(self.handle)
@@ -115,7 +121,7 @@ class Event:
     def wait(self, stream: Stream | None = None) -> None:
         """What the stream is given from now on waits for the event."""
         if self.handle is not None:
-            (device_of("Event").stream if stream is None else stream.handle).wait(self.handle)
+            (owner_of("Event").stream if stream is None else stream.handle).wait(self.handle)
 
     def query(self) -> bool:
         """Whether the work before the mark is done; True where it was never recorded."""
@@ -161,13 +167,13 @@ def stream(stream: Stream | None) -> StreamContext:
 
 def current_stream(device: Where = None) -> Stream:
     """The stream that the calling thread's work goes to."""
-    owner = device_of("current_stream", device)
+    owner = owner_of("current_stream", device)
     return Stream(owner.index, handle=owner.stream)
 
 
 def default_stream(device: Where = None) -> Stream:
     """The stream that work goes to where none is chosen; a created one, for graphs capture it."""
-    owner = device_of("default_stream", device)
+    owner = owner_of("default_stream", device)
     return Stream(owner.index, handle=owner.main_stream)
 
 

@@ -418,16 +418,22 @@ def lgamma_large(x):
 
 
 @triton.jit
-def lgamma(x):
-    """log |gamma(x)|."""
-    a = tl.abs(x)
+def lgamma_positive(a):
+    """log gamma(a) for a > 0."""
     # The argument moves next to 2, where the polynomial holds; what it passes leaves a logarithm.
     center = tl.where(a < 0.5, 0.0, tl.where(a < 1.5, 1.0, tl.where(a < 2.5, 2.0, 3.0)))
     passed = tl.where(a < 0.5, a * (a + 1.0), tl.where(a < 1.5, a, 1.0))
     passed = tl.where((a >= 2.5) & (a < 3.5), 1.0 / (a - 1.0), passed)
     z = tl.where(a < 3.5, a - center, 0.0)
     y = lgamma_near_two(z) - tl.log(tl.where(a < 3.5, passed, 1.0))
-    y = tl.where(a < 3.5, y, lgamma_large(tl.where(a < 3.5, 10.0, a)))
+    return tl.where(a < 3.5, y, lgamma_large(tl.where(a < 3.5, 10.0, a)))
+
+
+@triton.jit
+def lgamma(x):
+    """log |gamma(x)|."""
+    a = tl.abs(x)
+    y = lgamma_positive(a)
     # gamma(x) gamma(-x) = -pi / (x sin(pi x))
     sine = tl.abs(tl.sin((x - round(x)) * PI))
     y = tl.where(x < 0, -(tl.log(sine * (1.0 / PI)) + tl.log(a)) - y, y)

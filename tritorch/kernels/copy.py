@@ -249,6 +249,15 @@ def _copy_complex(launch: Any, out: Any, x: Any) -> None:
         copy(launch, out, real_view(x)[..., 0])
 
 
+def from_parts(launch: Any, out: Any, real: Any, imag: Any) -> Any:
+    """out = real + imag * 1j."""
+    if not served(real, imag):
+        return NotImplemented
+    for k, part in enumerate((real, imag)):
+        copy(launch, real_view(out)[..., k], part.broadcast_to(out.shape))
+    return None
+
+
 def _fastest(t: Table) -> int | None:
     """The row dimension along which x moves in smaller steps than along the columns, if any."""
     step = abs(t.strides[1][4])

@@ -16,7 +16,14 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from . import elementwise_activations, elementwise_bodies
+from . import (
+    elementwise_activations,
+    elementwise_bessel,
+    elementwise_bodies,
+    elementwise_numbers,
+    elementwise_polynomials,
+    elementwise_special,
+)
 from ._index import (
     LIMIT,
     REAL,
@@ -30,6 +37,10 @@ from ._index import (
 MAX_DIMS = 6
 MAX_ARRAYS = 4  # a fifth input is a number
 BLOCK = 1024
+
+# Bodies of long loops: of fewer elements a thread, which has no more registers than for those.
+LONG = {"igamma", "igammac", "zeta", "polygamma"}
+LONG_BLOCK = 128
 
 # How an operand varies over a block.
 SCALAR = tl.constexpr(1)  # a number, not an array
@@ -45,8 +56,22 @@ _TYPES = {name: getattr(tl, name) for name in REAL if name != "bool"} | {
     "float8_e4m3fn": tl.float32,
     "float8_e5m2": tl.float32,
 }
-# A bool is computed with as int8, whose complement is not that of a bool.
-_BOOL_BODIES = {"bitwise_not": "logical_not"}
+# Where the bodies of operators are looked for, by name.
+BODIES = (
+    elementwise_bodies,
+    elementwise_activations,
+    elementwise_bessel,
+    elementwise_numbers,
+    elementwise_polynomials,
+    elementwise_special,
+)
+# Bodies for one dtype: a bool is computed with as int8, whose complement is not that of a bool,
+# and 16-bit floats as float32, whose neighbours are not theirs.
+_OF_DTYPE = {
+    ("bitwise_not", "bool"): "logical_not",
+    ("nextafter", "bfloat16"): "nextafter_bfloat16",
+    ("nextafter", "float16"): "nextafter_float16",
+}
 
 
 # -- device ------------------------------------------------------------------------------------
@@ -286,8 +311,8 @@ class Plan(NamedTuple):
 def apply(launch: Any, out: Any, *inputs: Any, body: Any, compute: Any) -> Any:
     """out = body(*inputs): 1 to 4 Arrays that broadcast to `out`, or Python numbers.
 
-    `body` is a jit function of scalars, or the name of one in `elementwise_bodies`; where there is
-    none of that name, nothing is served. A fifth input must be a number. `compute` is the DType
+    `body` is a jit function of scalars, or the name of one in `BODIES`; where there is none of that
+    name, nothing is served. A fifth input must be a number. `compute` is the DType
     that the inputs are cast to before the body; 16-bit floats are computed in float32. Complex
     dtypes are not served.
     """
@@ -298,17 +323,31 @@ def apply(launch: Any, out: Any, *inputs: Any, body: Any, compute: Any) -> Any:
     plan = _plan(body, compute, (out.shape, out.strides, out.dtype), specs)
     if plan is None or (plan.float8 and not _has_float8(launch.target)):
         return NotImplemented
-    operands = [x if s else _number(x, compute) for x, s in zip(inputs, specs)]
+    operands = [x if s else argument(x, compute) for x, s in zip(inputs, specs)]
     args = [out, *operands, *[None] * (MAX_ARRAYS + 1 - len(inputs)), *plan.ints]
     run(launch, plan.kernel, plan.grid, args, plan.constants, plan.warps)
     return None
+
+
+def frexp(launch: Any, out: Any, x: Any) -> Any:
+    """x = mantissa * 2^exponent, which are the two of `out`; exponents in int32."""
+    mantissa, exponent = out
+    apply(launch, exponent, x, body="frexp_exponent", compute=x.dtype)
+    return apply(launch, mantissa, x, body="frexp_mantissa", compute=x.dtype)
+
+
+def polygamma(launch: Any, out: Any, x: Any, *, n: int) -> Any:
+    """out = the n-th derivative of digamma, n >= 1: (-1)^(n + 1) n! zeta(n + 1, x) (DLMF 5.15)."""
+    size = float(math.factorial(n)) if n <= 170 else math.inf
+    factor = size if n % 2 else -size
+    return apply(launch, out, x, float(n + 1), factor, body="polygamma", compute=out.dtype)
 
 
 def _has_float8(target: Any) -> bool:
     return target.backend == "cuda" and target.arch >= 89
 
 
-def _number(value: float, compute: Any) -> Any:
+def argument(value: float, compute: Any) -> Any:
     """A number as an argument: double precision travels as np.float64."""
     if compute.name == "bool":
         return int(value != 0)
@@ -344,9 +383,12 @@ def _plan(body: Any, compute: Any, out: Spec, inputs: tuple[Spec | None, ...]) -
     constants["WIDE"] = math.prod(sizes) >= LIMIT or any(span(sizes, s) >= LIMIT for s in strides)
     float8 = any("float8" in t.name for t in dtypes)
     if len(sizes) <= 1 and strides[0] in ([], [1]) and all(s in ([], [0], [1]) for s in strides):
-        plan = _flat_plan(sizes, strides, inputs, max(t.itemsize for t in dtypes), constants)
+        itemsize = max(t.itemsize for t in dtypes)
+        block = LONG_BLOCK if body in LONG else {1: BLOCK * 2, 8: BLOCK // 2}.get(itemsize, BLOCK)
+        plan = _flat_plan(sizes, strides, inputs, block, constants)
     elif len(sizes) <= MAX_DIMS:
-        plan = _tile_plan(sizes, strides, inputs, constants)
+        block = LONG_BLOCK if body in LONG else BLOCK
+        plan = _tile_plan(sizes, strides, inputs, block, constants)
     else:
         return None
     return plan._replace(float8=float8)
@@ -367,10 +409,8 @@ def body_function(body: Any, compute: Any) -> Any:
     """The scalar body of an operator; None where there is none."""
     if not isinstance(body, str):
         return body
-    if compute.name == "bool":
-        body = _BOOL_BODIES.get(body, body)
-    own = getattr(elementwise_bodies, body, None)
-    return getattr(elementwise_activations, body, None) if own is None else own
+    name = _OF_DTYPE.get((body, compute.name), body)
+    return next((vars(module)[name] for module in BODIES if name in vars(module)), None)
 
 
 def _kinds(inputs: Sequence[Spec | None], strides: Sequence[Sequence[int]]) -> dict[str, int]:
@@ -388,26 +428,27 @@ def _kinds(inputs: Sequence[Spec | None], strides: Sequence[Sequence[int]]) -> d
 
 
 def _flat_plan(
-    sizes: list[int], strides: list, inputs: Sequence, itemsize: int, constants: dict
+    sizes: list[int], strides: list, inputs: Sequence, block: int, constants: dict
 ) -> Plan:
     n = math.prod(sizes)
-    block = {1: BLOCK * 2, 8: BLOCK // 2}.get(itemsize, BLOCK)
     constants |= _kinds(inputs, strides[1:])
-    constants |= {"BLOCK": block, "SPLIT": n % 16 != 0}
+    constants |= {"BLOCK": block, "SPLIT": n % 16 != 0 and block != LONG_BLOCK}
     return Plan(flat_kernel, (triton.cdiv(n, block),), (n,), constants, 4, False)
 
 
-def _tile_plan(sizes: list[int], strides: list, inputs: Sequence, constants: dict) -> Plan:
+def _tile_plan(
+    sizes: list[int], strides: list, inputs: Sequence, block: int, constants: dict
+) -> Plan:
     if len(sizes) == 1:
         sizes, strides = [1, *sizes], [[0, *s] for s in strides]
-    turned = _turn(sizes, strides)
+    turned = block == BLOCK and _turn(sizes, strides)
     dims, rows, cols = len(sizes), sizes[-2], sizes[-1]
     outer = math.prod(sizes[:-2])
-    block_r, block_c = _tile(rows, cols, turned)
-    fold = dims > 2 and block_r * block_c < BLOCK // 2
+    block_r, block_c = _tile(rows, cols, turned, block)
+    fold = dims > 2 and block_r * block_c < block // 2
     if fold:
         rows, outer = rows * outer, 1
-        block_r = min(triton.next_power_of_2(max(rows, 1)), BLOCK // block_c)
+        block_r = min(triton.next_power_of_2(max(rows, 1)), block // block_c)
     constants |= _kinds(inputs, strides[1:])
     constants |= {"DIMS": dims, "FOLD": fold, "BLOCK_R": block_r, "BLOCK_C": block_c}
     given = iter(strides[1:])
@@ -429,11 +470,11 @@ def _turn(sizes: list[int], strides: list[list[int]]) -> bool:
     return False
 
 
-def _tile(rows: int, cols: int, turned: bool) -> tuple[int, int]:
+def _tile(rows: int, cols: int, turned: bool, block: int) -> tuple[int, int]:
     """Rows and columns of a block; square, to read and write whole lines, where one is turned."""
     rows, cols = triton.next_power_of_2(max(rows, 1)), triton.next_power_of_2(max(cols, 1))
     if not turned:
-        block_c = min(cols, BLOCK)
-        return min(rows, BLOCK // block_c), block_c
+        block_c = min(cols, block)
+        return min(rows, block // block_c), block_c
     block_r = min(rows, 64 if cols >= 64 else 4096 // cols)
     return block_r, min(cols, max(64, 4096 // block_r))

@@ -223,6 +223,7 @@ def multiply(
     p = plan(
         View.of(out), View.of(a), View.of(b), None if c is None else View.of(c), dtype, precision,
         alpha != 1 or (c is not None and beta != 1), launch.target,
+        c is not None and c.itemsize > a.itemsize,
     )  # fmt: skip
     if p is None:
         for i in range(out.shape[0]):

@@ -7,11 +7,13 @@ so no two programs write the same place and results are the same from run to run
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import triton
 import triton.language as tl
 
+from ..dtypes import int32, int64
 from ._dense import FLOATS, INTS, accumulator, cdiv, clip, is_wide, pow2
 
 
@@ -49,7 +51,7 @@ def end_of(i, n_in, n_out):
 def max_pool2d_forward_kernel(
     p_x,  # (N, C, H, W)
     p_out,  # (N, C, P, Q)
-    p_index,  # (N, C, P, Q)
+    p_index,  # (N, C, P, Q) or None
     total, n_c, n_h, n_w, n_p, n_q, n_r, n_s,
     stride_h, stride_w, pad_h, pad_w, dil_h, dil_w,
     s_xn, s_xc, s_xh, s_xw,
@@ -81,8 +83,9 @@ def max_pool2d_forward_kernel(
             index = tl.where(better, h * n_w + w, index)
     o_out = i_n * s_on + i_c * s_oc + i_p * s_oh + i_q * s_ow
     tl.store(p_out + o_out, best.to(p_out.dtype.element_ty), mask=m_o)
-    o_index = i_n * s_in + i_c * s_ic + i_p * s_ih + i_q * s_iw
-    tl.store(p_index + o_index, index.to(tl.int64), mask=m_o)
+    if p_index is not None:
+        o_index = i_n * s_in + i_c * s_ic + i_p * s_ih + i_q * s_iw
+        tl.store(p_index + o_index, index.to(p_index.dtype.element_ty), mask=m_o)
 
 
 @triton.jit
@@ -286,16 +289,28 @@ def max_pool2d(
 ) -> Any:  # fmt: skip
     """x (N, C, H, W) -> (values, int64 indices into H * W), both (N, C, P, Q)."""
     values, indices = out
+    return _maxima(launch, values, indices, x, kernel, stride, padding, dilation)
+
+
+def max_pool2d_values(
+    launch: Any, out: Any, x: Any, *, kernel: tuple[int, int], stride: tuple[int, int],
+    padding: tuple[int, int], dilation: tuple[int, int],
+) -> Any:  # fmt: skip
+    """x (N, C, H, W) -> values (N, C, P, Q); where they lie is not written."""
+    return _maxima(launch, out, None, x, kernel, stride, padding, dilation)
+
+
+def _maxima(launch: Any, values: Any, indices: Any, x: Any, *how: tuple[int, int]) -> Any:
     if x.dtype.name not in (*FLOATS, *INTS) or x.dtype.name == "uint64":
         return NotImplemented
-    constants = _common(values, x, indices)
+    constants = _common(values, x, *([] if indices is None else [indices]))
     # Where channels do not lie behind each other loads are narrow, and offsets take more registers.
     block = _block(launch, x) if constants["CHANNELS_LAST"] else 4 * launch.target.warp_size * 4
     launch(
         max_pool2d_forward_kernel,
         (cdiv(values.size, block),),
-        [x, values, indices, values.size, *x.shape[1:], *values.shape[2:], *kernel, *stride,
-         *padding, *dilation, *x.strides, *values.strides, *indices.strides],
+        [x, values, indices, values.size, *x.shape[1:], *values.shape[2:], *itertools.chain(*how),
+         *x.strides, *values.strides, *([None] * 4 if indices is None else indices.strides)],
         constants | {"BLOCK": block},
     )  # fmt: skip
     return None
@@ -317,6 +332,20 @@ def max_pool2d_backward(
         _common(dx, g, indices) | {"BLOCK": _block(launch, g)},
     )  # fmt: skip
     return None
+
+
+def max_pool2d_values_backward(
+    launch: Any, dx: Any, g: Any, x: Any, out: Any, *, kernel: tuple[int, int],
+    stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+) -> Any:  # fmt: skip
+    """g (N, C, P, Q) -> dx (N, C, H, W), where the maxima of x lie: they are looked for again."""
+    if g.dtype.name not in FLOATS:
+        return NotImplemented
+    how = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    index = int64 if dx.shape[2] * dx.shape[3] >= 2**31 else int32
+    found = launch.empty(g.shape, x.dtype), launch.empty(g.shape, index)
+    max_pool2d(launch, found, x, **how)
+    return max_pool2d_backward(launch, dx, g, found[1], **how)
 
 
 def avg_pool2d(

@@ -46,10 +46,10 @@ PARAMETERS = (
 
 
 @triton.jit
-def philox(seed, block):
-    """The four words of each block: ten rounds on the counter (block, 0, 0, 0), key (seed, 0)."""
+def philox(seed, block, attempt=0):
+    """The four words of blocks: ten rounds on (block, attempt, 0, 0) under the key (seed, 0)."""
     c0 = block.to(tl.uint64)
-    c1 = c0 * 0
+    c1 = c0 * 0 + attempt
     c2 = c0 * 0
     c3 = c0 * 0
     k0 = seed.to(tl.uint64, bitcast=True)
@@ -345,7 +345,7 @@ def threshold(p: float) -> int:
     return min(max(math.ceil(p * (1 << 24)), 0), 1 << 24) << 8
 
 
-def _offset(offset: Offset, out: Any) -> tuple[Any, int, bool]:
+def from_memory(offset: Offset, out: Any) -> tuple[Any, int, bool]:
     """(the Array to read, what is added to it, whether it is read)."""
     if isinstance(offset, int):
         return out, offset, False
@@ -358,7 +358,7 @@ def _run(
 ) -> None:  # fmt: skip
     target = out if out.is_contiguous() else launch.empty(out.shape, out.dtype)
     n, per_program = out.size, BLOCKS * (4 if width == 8 else 8)
-    p_offset, offset, has_offset = _offset(offset, target)
+    p_offset, offset, has_offset = from_memory(offset, target)
     launch(
         kernel,
         (cdiv(n, per_program),),
@@ -380,7 +380,7 @@ def _run_on(
         dense = launch.empty(x.shape, x.dtype)
         copy(launch, dense, x)
         x, plans = dense, _plans(out.shape, dense.strides)
-    p_offset, offset, has_offset = _offset(offset, target)
+    p_offset, offset, has_offset = from_memory(offset, target)
     constants = constants | {"HAS_OFFSET": has_offset, "BLOCKS": BLOCKS}
     plans = [p._replace(kernel=kernel, constants=constants | p.constants) for p in plans]
     run(launch, plans, (target, x, p_offset), bits(seed, False), offset, *args)

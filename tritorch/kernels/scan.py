@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from ..dtypes import DType, float32, float64, int32, int64
-from ._index import FLOATS, MAX_GROUPS, REAL, both, group, is_wide, of_rows, offset, spread
+from ._index import FLOATS, MAX_GROUPS, REAL, both, group, is_wide, of_cols, of_rows, offset, spread
 
 BLOCK = 2048  # elements; a scan of logarithms takes more registers for each
 INF = tl.constexpr(float("inf"))
@@ -111,10 +111,16 @@ def scan_kernel(
         m_c = o_c < start + length
         m = both(m_r, m_c, OUTER)
         x = tl.load(p_x + spread(q_x, o_c * sx, OUTER), mask=m, other=identity(OP)).to(ACC)
-        if not TOTALS:
-            y = join(of_rows(carry, OUTER), scanned(x, AXIS, OP, REVERSE), OP)
+        if TOTALS:
+            carry = join(carry, folded(x, AXIS, OP), OP)
+        else:
+            # What came before enters with the first column. (Joined behind the fold it would be
+            # the result of a loop that nobody reads, on which Triton 3.6 stops.)
+            first = of_cols(tl.arange(0, COLS) == (COLS - 1 if REVERSE else 0), OUTER)
+            x = tl.where(first, join(of_rows(carry, OUTER), x, OP), x)
+            y = scanned(x, AXIS, OP, REVERSE)
             tl.store(p_out + spread(q_out, o_c * so, OUTER), y.to(p_out.dtype.element_ty), mask=m)
-        carry = join(carry, folded(x, AXIS, OP), OP)
+            carry = folded(x, AXIS, OP)
     if TOTALS:
         tl.store(p_out + o_r * n_chunks + i_chunk, carry, mask=m_r)
 
@@ -211,6 +217,11 @@ def _plan(x: Spec, out: Spec, dim: int, block: int = BLOCK) -> Plan | None:
     return Plan(rest.size, n, blocks, (*rest.ints(), sx, so), constants, _accumulator(dtype))
 
 
+def plan_of(x: Any, out: Any, dim: int, block: int) -> Plan | None:
+    """The plan of a walk along `dim`; None where layout or dtype are not served."""
+    return _plan(_spec(x), _spec(out), dim, block)
+
+
 def _accumulator(dtype: DType) -> DType:
     if dtype.name in FLOATS:
         return float64 if dtype is float64 else float32
@@ -282,8 +293,8 @@ def cumprod(launch: Any, out: Any, x: Any, *, dim: int) -> Any:
     return _scan(launch, out, x, dim, "prod")
 
 
-def logcumsumexp(launch: Any, out: Any, x: Any, *, dim: int) -> Any:
-    return _scan(launch, out, x, dim, "log")
+def logcumsumexp(launch: Any, out: Any, x: Any, *, dim: int, reverse: bool = False) -> Any:
+    return _scan(launch, out, x, dim, "log", reverse)
 
 
 def cummax(launch: Any, out: tuple, x: Any, *, dim: int) -> Any:

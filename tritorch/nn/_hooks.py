@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state
-from ..autograd.node import Node, RemovableHandle
+from ..autograd.node import Node, NodeName, RemovableHandle
 from ..tensor import Tensor
 
 
@@ -46,7 +46,7 @@ class _Boundary(Node):
     """Passes gradients on as `rule(grads)` returns them: the edge of a module."""
 
     __slots__ = ("rule",)
-    name = "BackwardHookFunctionBackward"
+    name = NodeName("BackwardHookFunctionBackward")
 
     def __init__(self, tensors: Sequence[Tensor], rule: Callable[[list], Sequence]) -> None:
         super().__init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from itertools import chain
@@ -12,7 +13,14 @@ from ..tensor import Tensor
 from .module import Module, indent
 from .parameter import Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = [
+    "Container",
+    "ModuleDict",
+    "ModuleList",
+    "ParameterDict",
+    "ParameterList",
+    "Sequential",
+]
 
 
 def _position(index: Any, n: int) -> int:
@@ -457,3 +465,17 @@ _TENSOR_TYPES = {
     "float16": "HalfTensor",
     "bfloat16": "BFloat16Tensor",
 }
+
+
+class Container(Module):
+    """Modules by name, `Container(a=layer)`; deprecated in PyTorch too: see `ModuleDict`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        warnings.warn(
+            "nn.Container is deprecated. All of it's functionality is now implemented in "
+            "nn.Module. Subclass that instead.",
+            stacklevel=2,
+        )
+        for key, value in kwargs.items():
+            self.add_module(key, value)

@@ -10,6 +10,7 @@ from ..tensor import Tensor
 from ._convert import ConvertMethods
 from ._hooks import HookMethods
 from ._state import StateMethods
+from ._takes import called_with
 from .parameter import Buffer, Parameter
 
 Self = TypeVar("Self", bound="Module")
@@ -71,6 +72,12 @@ class Module(HookMethods, StateMethods, ConvertMethods):
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """`torch.compile` of this module's call, with its keywords; the call stays as it is."""
+        from ._compile import compile as compile_
+
+        compile_(self.__call__, *args, **kwargs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             if (
@@ -82,7 +89,7 @@ class Module(HookMethods, StateMethods, ConvertMethods):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except Exception as error:
-            _note_path(error, self)
+            _note_path(error, self, args, kwargs)
             raise
 
     # -- attributes -------------------------------------------------------------------------
@@ -414,14 +421,15 @@ def _typename(value: Any) -> str:
     return f"{module}{kind.__qualname__}"
 
 
-def _note_path(error: Exception, module: Module) -> None:
-    """Say in the traceback which module raised: `in module layers.0.conv: Conv2d(...)`.
+def _note_path(error: Exception, module: Module, args: tuple, kwargs: dict[str, Any]) -> None:
+    """Say in the traceback which module raised, what it was called with, and what it takes:
+    `in module layers.0.linear: Linear(...); called with (3, 11) float32, takes (*, 10)`.
 
     Every call on the way out adds its part, so that the path starts at the outermost module.
     """
-    inner, path, note = getattr(error, "_module_path", (None, "", ""))
+    inner, path, note, call = getattr(error, "_module_path", (None, "", "", ""))
     if inner is None:
-        inner, below = module, module
+        inner, below, call = module, module, called_with(module, args, kwargs)
     else:
         below = error._module_below  # type: ignore[attr-defined]
     if below is not module:
@@ -430,9 +438,10 @@ def _note_path(error: Exception, module: Module) -> None:
     notes = [n for n in getattr(error, "__notes__", ()) if n is not note]
     where = f"{module._get_name()}.{path}" if path else module._get_name()
     shown = repr(inner) if not inner._modules else f"{inner._get_name()}(...)"
-    note = f"in module {where}" + (f": {shown}" if path or not inner._modules else "")
+    note = f"in module {where}" + (f": {shown}" if path or not inner._modules else "") + call
     try:
-        error._module_path, error._module_below = (inner, path, note), module  # type: ignore[attr-defined]
+        error._module_path = inner, path, note, call  # type: ignore[attr-defined]
+        error._module_below = module  # type: ignore[attr-defined]
         error.__notes__ = [*notes, note]
     except AttributeError:  # an exception class with slots
         return

@@ -358,7 +358,7 @@ def _run(op: Elementwise, inplace: bool, input: Tensor, *params: Any) -> Tensor:
     d = input._data
     if input.dtype not in _DIRECT or d.__class__ is not np.ndarray or d.size > lines.SMALL:
         return op(input, *params)
-    if state.transforms:
+    if state.transforms or not d.flags.c_contiguous:
         return op(input, *params)
     token = enter()
     data = op.loop(d, *params)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic_loops import INTEGERS, clamp, select
 from .lines import scratch
 
-_INTEGERS = {4: np.int32, 8: np.int64, 2: np.int16, 1: np.int8}
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 CUBIC = 0.044715  # of the tanh form of gelu
@@ -24,10 +24,9 @@ def keep(mask: Any, g: Any, out: Any = None) -> Any:
     if mask.size < 2048 or g.dtype.kind == "c":
         r = np.where(mask, g, g.dtype.type(0))
         return r if out is None else np.positive(r, out=out)
-    kind = _INTEGERS[g.itemsize]
-    bits = mask.view(np.int8).astype(kind)
-    bits = np.negative(bits, out=bits)
-    target = bits if out is None else out.view(kind)
+    kind = INTEGERS[g.itemsize]
+    bits = np.negative(mask.view(np.int8), out=scratch(mask, 7, kind), dtype=kind)
+    target = None if out is None else out.view(kind)
     return np.bitwise_and(g.view(kind), bits, out=target).view(g.dtype)
 
 
@@ -158,9 +157,12 @@ def silu_backward(g: Any, x: Any, out: Any = None) -> Any:
 
 def _softness(x: Any) -> tuple[Any, Any]:
     """e = exp(x), held below overflow, and tanh(softplus(x)) = n / (n + 2) with n = e^2 + 2e."""
-    e = np.exp(np.minimum(x, 20))
-    n = e * (e + 2)
-    return e, n / (n + 2)
+    e = np.minimum(x, 20, out=scratch(x))
+    e = np.exp(e, out=e)
+    n = np.add(e, 2, out=scratch(x, 1))
+    n *= e
+    below = np.add(n, 2, out=scratch(x, 2))
+    return e, np.divide(n, below, out=n)
 
 
 def mish(x: Any, out: Any = None) -> Any:
@@ -169,89 +171,118 @@ def mish(x: Any, out: Any = None) -> Any:
 
 def mish_backward(g: Any, x: Any, out: Any = None) -> Any:
     e, t = _softness(x)
-    slope = t + x * (1 - t * t) * (e / (1 + e))
-    return np.multiply(g, slope, out=out)
+    rest = np.multiply(t, t, out=scratch(x, 2))
+    np.subtract(1, rest, out=rest)
+    rest *= x
+    rest *= e
+    rest /= np.add(e, 1, out=e)
+    t += rest
+    return np.multiply(g, t, out=out)
+
+
+def _softness_of(z: Any) -> Any:
+    """log(1 + exp(-|z|)), in scratch memory."""
+    t = np.abs(z, out=scratch(z))
+    t = np.negative(t, out=t)
+    t = np.exp(t, out=t)
+    return np.log1p(t, out=t)
 
 
 def softplus(x: Any, beta: Any, threshold: Any, out: Any = None) -> Any:
-    z = x * beta
-    y = (np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))) / beta
-    return choose(z > threshold, x, y, out)
+    z = np.multiply(x, beta, out=scratch(x, 1))
+    y = _softness_of(z)
+    y += np.maximum(z, 0, out=scratch(x, 2))
+    y /= beta
+    return select(z > threshold, x, y, out)
 
 
 def softplus_backward(g: Any, x: Any, beta: Any, threshold: Any, out: Any = None) -> Any:
-    z = x * beta
-    return choose(z > threshold, g, g * _logistic(z), out)
-
-
-def choose(mask: Any, x: Any, y: Any, out: Any) -> Any:
-    r = np.where(mask, x, y)
-    return r if out is None else np.positive(r, out=out)
+    z = np.multiply(x, beta, out=scratch(x, 1))
+    s = _logistic(z)
+    s *= g
+    return select(z > threshold, g, s, out)
 
 
 def log_sigmoid(x: Any, out: Any = None) -> Any:
-    return np.subtract(np.minimum(x, 0), np.log1p(np.exp(-np.abs(x))), out=out)
+    low = np.minimum(x, 0, out=scratch(x, 1))
+    return np.subtract(low, _softness_of(x), out=out)
 
 
 def log_sigmoid_backward(g: Any, x: Any, out: Any = None) -> Any:
-    return np.multiply(g, _logistic(-x), out=out)
+    t = np.exp(x, out=scratch(x))
+    t += 1
+    return np.divide(g, t, out=out)
 
 
 def leaky_relu(x: Any, slope: Any, out: Any = None) -> Any:
-    low = np.minimum(x, 0)
-    low *= slope
-    return np.add(np.maximum(x, 0), low, out=out)
+    low = np.multiply(x, slope, out=scratch(x))
+    if not np.ndim(slope) and 0 < slope <= 1:
+        return np.maximum(x, low, out=out)
+    return select(x > 0, x, low, out)
 
 
 def leaky_relu_backward(g: Any, x: Any, slope: Any, out: Any = None) -> Any:
-    return choose(x > 0, g, g * slope, out)
+    return select(x > 0, g, np.multiply(g, slope, out=scratch(g)), out)
 
 
 def elu(x: Any, alpha: Any, scale: Any, input_scale: Any, out: Any = None) -> Any:
-    low = np.minimum(x, 0)
+    low = np.minimum(x, 0, out=scratch(x))
     low *= input_scale
-    low = np.expm1(low, out=low) if low.ndim else np.expm1(low)
+    low = np.expm1(low, out=low)
     low *= alpha
-    low += np.maximum(x, 0)
+    low += np.maximum(x, 0, out=scratch(x, 1))
     return np.multiply(low, scale, out=out)
 
 
 def elu_backward(g: Any, x: Any, alpha: Any, scale: Any, input_scale: Any, out: Any = None) -> Any:
-    below = np.exp(np.minimum(x, 0) * input_scale) * (alpha * input_scale)
-    factor = np.where(x <= 0, below, x.dtype.type(1))
-    return np.multiply(g, factor * scale, out=out)
+    below = np.minimum(x, 0, out=scratch(x))
+    below *= input_scale
+    below = np.exp(below, out=below)
+    below *= alpha * input_scale * scale
+    below *= g
+    return select(x > 0, np.multiply(g, scale, out=scratch(g, 1)), below, out)
 
 
 def hardtanh(x: Any, low: Any, high: Any, out: Any = None) -> Any:
-    return np.minimum(np.maximum(x, low), high, out=out)
+    return clamp(x, low, high, out)
 
 
 def hardtanh_backward(g: Any, x: Any, low: Any, high: Any, out: Any = None) -> Any:
-    return keep((x > low) & (x < high), g, out)
+    inside = np.greater(x, low)
+    inside &= np.less(x, high)
+    return keep(inside, g, out)
+
+
+def _ramp(x: Any) -> Any:
+    """x + 3, between 0 and 6, over 6; in scratch memory."""
+    t = np.add(x, 3, out=scratch(x))
+    t = np.clip(t, 0, 6, out=t)
+    t *= x.dtype.type(1 / 6)
+    return t
 
 
 def hardsigmoid(x: Any, out: Any = None) -> Any:
-    t = np.minimum(np.maximum(x + 3, 0), 6)
-    return np.divide(t, 6, out=out)
+    return np.positive(_ramp(x), out=out)
 
 
 def hardsigmoid_backward(g: Any, x: Any, out: Any = None) -> Any:
-    return keep((x > -3) & (x < 3), g / 6, out)
+    return keep((x > -3) & (x < 3), np.divide(g, 6, out=scratch(g)), out)
 
 
 def hardswish(x: Any, out: Any = None) -> Any:
-    t = np.minimum(np.maximum(x + 3, 0), 6)
-    t *= x
-    return np.divide(t, 6, out=out)
+    return np.multiply(_ramp(x), x, out=out)
 
 
 def hardswish_backward(g: Any, x: Any, out: Any = None) -> Any:
-    inner = np.where(x < 3, g * (x / 3 + 0.5), g)
+    slope = np.divide(x, 3, out=scratch(x))
+    slope += 0.5
+    slope *= g
+    inner = select(x >= 3, g, slope, np.empty_like(g))
     return keep(~(x <= -3), inner, out)
 
 
 def threshold(x: Any, limit: Any, value: Any, out: Any = None) -> Any:
-    return choose(x <= limit, value, x, out)
+    return select(x <= limit, np.asarray(value).astype(x.dtype), x, out)
 
 
 def threshold_backward(g: Any, x: Any, limit: Any, out: Any = None) -> Any:

@@ -227,6 +227,7 @@ index_fill_op = Update(
     triton=_launch_put,
     cpu=_fill,
     exact=True,
+    strided=True,
     vjp=(
         lambda g, index, dim: index_fill_op(g, index, g.new_zeros(()), dim=dim),
         None,
@@ -237,6 +238,10 @@ index_fill_op = Update(
         s((2, 3, 2), np.array([1]), (), dim=1),
     ],
 )
+index_fill_op.same_value = True  # as with index_put_: deprecated for expanded tensors, and done
+
+
+index_fill_op.same_value = True  # deprecated for expanded tensors in PyTorch, and done
 
 
 @publish(index_fill_op, out=False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.mode import state
 from ..op import check_writable, copy_data
 from ..tensor import Tensor
-from .elementwise import Elementwise, as_operand, binary_call, into, resize_out, unary_call
+from .arguments import explained, renamed
+from .autocast import listed
+from .elementwise import Elementwise, binary_call, into, operands, resize_out, unary_call
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
 FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`
@@ -31,11 +34,17 @@ def unary(
     *aliases: str,
     inplace: bool = True,
     method: bool = True,
+    space: str | None = None,
+    names: Sequence[str] = ("input",),
     **fields: Any,
 ) -> Callable:
-    """Declare an elementwise operator of one tensor, with all its forms."""
+    """Declare an elementwise operator of one tensor, with all its forms.
+
+    `names` names the parameter of the public forms. With `space` it is a function of that
+    namespace only.
+    """
     op = Elementwise(name, ("x",), loop, **fields)
-    call = unary_call(op)
+    call = unary_call(op, names[0])
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         if out is None:
@@ -45,7 +54,8 @@ def unary(
     def change(self: Tensor) -> Tensor:
         return op.inplace(self)
 
-    return _publish(op, function, call, change, aliases, inplace, method)
+    forms = _named(names, function, call, change)
+    return _publish(op, *forms, aliases, inplace, method, space)  # type: ignore
 
 
 def binary(
@@ -53,23 +63,41 @@ def binary(
     loop: Callable,
     *aliases: str,
     kind: type[Elementwise] = Elementwise,
+    numbers: str = "one",
     inplace: bool = True,
     method: bool = True,
+    space: str | None = None,
+    names: Sequence[str] = ("input", "other"),
     **fields: Any,
 ) -> Callable:
-    """Declare an elementwise operator of two tensors, or a tensor and a number."""
+    """Declare an elementwise operator of two tensors, or a tensor and a number.
+
+    `numbers` says which operands of the public forms may be Python numbers: "any", "one" of the
+    two, only the "other", or "none"; `names` names them. With `space` it is a function of that
+    namespace only.
+    """
     op = kind(name, ("x", "y"), loop, **fields)
-    call = binary_call(op)
+    take = operands(name, numbers, names)
+    call = binary_call(op, take, numbers == "none")
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         if out is None:
             return call(input, other)
-        return into(op, out, as_operand(name, input), as_operand(name, other))
+        return into(op, out, *take(input, other))
 
     def change(self: Tensor, other: Any) -> Tensor:
-        return op.inplace(self, as_operand(name, other))
+        return op.inplace(*take(self, other))
 
-    return _publish(op, function, call, change, aliases, inplace, method)
+    forms = _named(names, function, call, change)
+    return _publish(op, *forms, aliases, inplace, method, space)  # type: ignore
+
+
+def _named(names: Sequence[str], *forms: Callable) -> list[Callable]:
+    """The forms of an operator with these names of its operands."""
+    change = dict(zip(("input", "other"), names, strict=False))
+    if all(old == new for old, new in change.items()):
+        return list(forms)
+    return [renamed(f, **change) for f in forms]
 
 
 def _publish(
@@ -80,11 +108,15 @@ def _publish(
     aliases: Sequence[str],
     inplace: bool,
     method: bool,
+    space: str | None,
 ) -> Callable:
     function.__name__ = function.__qualname__ = op.name
     function.__doc__, function.op = op.__doc__, op  # type: ignore[attr-defined]
     function.call = call  # type: ignore[attr-defined]
     for n in (op.name, *aliases):
+        if space is not None:
+            SPACES[space][n] = function
+            continue
         PUBLIC[n] = function
         if method:
             setattr(Tensor, n, call)
@@ -107,13 +139,13 @@ def public(
     it goes into that namespace instead, as a function only.
     """
     if space is not None:
-        return functools.partial(_publish_in, SPACES[space], aliases, out)
+        return functools.partial(_publish_in, space, aliases, out)
 
     def publish(f: Callable) -> Callable:
+        f = listed(f)
         function = with_out(f) if out else f
-        checked = explained(function)
         for n in (f.__name__, *aliases):
-            PUBLIC[n] = checked
+            PUBLIC[n] = function
             if method:
                 setattr(Tensor, n, f)
             if inplace:
@@ -123,37 +155,21 @@ def public(
     return publish
 
 
-def _publish_in(
-    table: dict[str, Callable], aliases: Sequence[str], out: bool, f: Callable
-) -> Callable:
-    function = explained(with_out(f) if out else f)
-    table.update(dict.fromkeys((f.__name__.rstrip("_"), *aliases), function))
+def _publish_in(space: str, aliases: Sequence[str], out: bool, f: Callable) -> Callable:
+    f = listed(f, space)
+    function = with_out(f) if out else f
+    SPACES[space].update(dict.fromkeys((f.__name__, *aliases), function))
     return function
 
 
-def explained(f: Callable) -> Callable:
-    """`f`, with a TypeError that names the argument where one that is to be a tensor is none.
+def called(name: str) -> Callable[[Callable], Any]:
+    """Give a function the name that it is published and reported under."""
 
-    It looks only after `f` has failed: a call that is right pays nothing.
-    """
+    def rename(f: Callable) -> Callable:
+        f.__name__ = f.__qualname__ = name
+        return f
 
-    @functools.wraps(f)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return f(*args, **kwargs)
-        except AttributeError:
-            signature = inspect.signature(f)
-            given = signature.bind(*args, **kwargs).arguments
-            for position, (name, p) in enumerate(signature.parameters.items(), 1):
-                x = given.get(name)
-                if p.annotation == "Tensor" and name in given and not isinstance(x, Tensor):
-                    raise TypeError(
-                        f"{f.__name__}(): argument '{name}' (position {position}) must be Tensor, "
-                        f"not {type(x).__name__}"
-                    ) from None
-            raise
-
-    return function
+    return rename
 
 
 def in_place_of(f: Callable, name: str) -> Callable:
@@ -228,3 +244,50 @@ def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
     copy_data(out._data, result._data)
     out.storage_.bump(name)
     return out
+
+
+def finish() -> None:
+    """After the last operator: what all published functions and methods have in common.
+
+    Functions and methods explain wrong arguments, except the elementwise ones, which look at
+    their operands anyway; the first
+    parameter of a method is `self`, of a function never.
+    """
+    functions: dict[Callable, Callable] = {}
+    for table in (PUBLIC, FUNCTIONAL, *SPACES.values()):
+        for name, f in table.items():
+            if isinstance(f, types.FunctionType):
+                if f not in functions:
+                    own = _with_first(f, "input") if _first(f) == "self" else f
+                    functions[f] = explained(own) if _tells(own) else own
+                table[name] = functions[f]
+    methods: dict[Callable, Callable] = {}
+    for name, f in list(vars(Tensor).items()):
+        if isinstance(f, types.FunctionType) and not f.__module__.endswith(".tensor"):
+            if f not in methods:
+                own = _with_first(f, "self")
+                plain = name.startswith("__") or not _tells(f)
+                methods[f] = own if plain else explained(own)
+            setattr(Tensor, name, methods[f])
+
+
+def _tells(f: Callable) -> bool:
+    """Whether the annotations of a function could explain a failure of it."""
+    if hasattr(f, "op") or hasattr(f, "explained"):
+        return False
+    names = [k for k, kind in f.__annotations__.items() if kind != "Any" and k != "return"]
+    return bool(names) and names != ["self"]
+
+
+def _first(f: Callable) -> str | None:
+    return f.__code__.co_varnames[0] if f.__code__.co_argcount else None
+
+
+def _with_first(f: Callable, name: str) -> Callable:
+    """The function with another name of its first parameter, and what it wraps with it."""
+    first = _first(f)
+    own = renamed(f, **{} if first is None else {first: name})
+    own.__dict__.pop("__signature__", None)
+    if hasattr(f, "__wrapped__"):
+        own.__wrapped__ = _with_first(f.__wrapped__, name)  # type: ignore[attr-defined]
+    return own

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..tensor import Tensor
+from . import arithmetic_loops as loops
 from .api import PUBLIC, attach, binary
 from .elementwise import Elementwise, as_operand, into, loop, promoted, zero
 
@@ -26,33 +27,29 @@ def floating(x: Any) -> bool:
     return np.asarray(x).dtype.kind in "fc"
 
 
-@loop
-def _floor_divide(x: Any, y: Any) -> Any:
-    if floating(x):
-        return np.where(np.equal(y, 0), np.true_divide(x, y), np.floor_divide(x, y))
-    if not np.all(y):
-        raise RuntimeError("floor_divide: ZeroDivisionError: integer division by zero")
-    return np.floor_divide(x, y)
+def _whole(name: str, rule: Callable, integers: Callable, says: str) -> Callable:
+    """A division's loop: `rule` for floating point, `integers` where no divisor is 0."""
+
+    def divide(x: Any, y: Any, out: Any = None) -> Any:
+        if floating(x):
+            return rule(x, y, out)
+        if not np.all(y):
+            raise RuntimeError(f"{name}: ZeroDivisionError: integer {says} by zero")
+        return integers(x, y, out=out)
+
+    return divide
 
 
 @loop
-def _trunc_divide(x: Any, y: Any) -> Any:
-    if floating(x):
-        return np.trunc(np.true_divide(x, y))
-    if not np.all(y):
-        raise RuntimeError("div: ZeroDivisionError: integer division by zero")
+def _truncated(x: Any, y: Any) -> Any:
     q = np.floor_divide(x, y)
     return q + ((np.remainder(x, y) != 0) & ((np.less(x, 0)) != (np.less(y, 0))))
 
 
-def _modulo(name: str, rule: np.ufunc) -> Callable:
-    @loop
-    def modulo(x: Any, y: Any) -> Any:
-        if not floating(x) and not np.all(y):
-            raise RuntimeError(f"{name}: ZeroDivisionError: integer modulo by zero")
-        return rule(x, y)
-
-    return modulo
+_floor_divide = _whole("floor_divide", loops.floor_divide, np.floor_divide, "division")
+_trunc_divide = _whole("div", loops.trunc_divide, _truncated, "division")
+_remainder = _whole("remainder", loops.remainder, np.remainder, "modulo")
+_fmod = _whole("fmod", loops.fmod, np.fmod, "modulo")
 
 
 @loop
@@ -83,8 +80,8 @@ class _Pow(Elementwise):
 
 
 def _tie(g: Tensor, x: Any, y: Any) -> Any:
-    """The gradient of the larger operand: half of it where both are equal."""
-    return where(x == y, g / 2, where(x > y, g, 0))
+    """The gradient of the larger operand: half of it where both are equal; NaN is larger."""
+    return where(x == y, g / 2, where(x < y, 0, g))
 
 
 def _pow_base(g: Tensor, x: Any, y: Any) -> Any:
@@ -104,14 +101,19 @@ def _pow_exponent(g: Tensor, x: Any, y: Tensor, out: Tensor) -> Any:
     return where(zero, 0, g * conj(out * x.log()))
 
 
-add_ = binary("add", np.add, vjp=(lambda g: g, lambda g: g))
-sub_ = binary("sub", np.subtract, deny=("bool",), vjp=(lambda g: g, lambda g: -g))
+add_ = binary("add", np.add, numbers="any", vjp=(lambda g: g, lambda g: g))
+sub_ = binary("sub", np.subtract, numbers="any", deny=("bool",), vjp=(lambda g: g, lambda g: -g))
 mul = binary(
-    "mul", np.multiply, "multiply", vjp=(lambda g, y: g * conj(y), lambda g, x: g * conj(x))
+    "mul",
+    np.multiply,
+    "multiply",
+    numbers="any",
+    vjp=(lambda g, y: g * conj(y), lambda g, x: g * conj(x)),
 )
 _div = binary(
     "div",
     np.true_divide,
+    numbers="any",
     result="float",
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g, y: g / conj(y), lambda g, x, y: -g * conj(x / y / y)),
@@ -119,6 +121,7 @@ _div = binary(
 _floor_div = binary(
     "floor_divide",
     _floor_divide,
+    numbers="any",
     deny=("complex",),
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(zero, zero),
@@ -133,14 +136,15 @@ _trunc_div = Elementwise(
 )
 remainder = binary(
     "remainder",
-    _modulo("remainder", np.remainder),
+    _remainder,
     deny=("complex", "bool"),
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g: g, lambda g, x, y: -g * _floor_div(x, y)),
 )
 fmod = binary(
     "fmod",
-    _modulo("fmod", np.fmod),
+    _fmod,
+    numbers="other",
     deny=("complex", "bool"),
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(lambda g: g, lambda g, x, y: -g * _trunc_div(x, y)),
@@ -149,12 +153,14 @@ pow = binary(
     "pow",
     _pow,
     kind=_Pow,
+    names=("input", "exponent"),
     domain=((0.2, 3.0), (-2.0, 2.0)),
     vjp=(_pow_base, _pow_exponent),
 )
 maximum = binary(
     "maximum",
     np.maximum,
+    numbers="none",
     inplace=False,
     deny=("complex",),
     vjp=(_tie, lambda g, x, y: _tie(g, y, x)),
@@ -162,6 +168,7 @@ maximum = binary(
 minimum = binary(
     "minimum",
     np.minimum,
+    numbers="none",
     inplace=False,
     deny=("complex",),
     vjp=(lambda g, x, y: _tie(g, y, x), _tie),
@@ -169,6 +176,7 @@ minimum = binary(
 fmax = binary(
     "fmax",
     np.fmax,
+    numbers="none",
     inplace=False,
     deny=("complex",),
     vjp=(
@@ -179,6 +187,7 @@ fmax = binary(
 fmin = binary(
     "fmin",
     np.fmin,
+    numbers="none",
     inplace=False,
     deny=("complex",),
     vjp=(
@@ -190,6 +199,7 @@ atan2 = binary(
     "atan2",
     np.arctan2,
     "arctan2",
+    numbers="none",
     result="float",
     deny=("complex",),
     domain=(0.3, 2.0),
@@ -197,7 +207,8 @@ atan2 = binary(
 )
 hypot = binary(
     "hypot",
-    np.hypot,
+    loops.hypot,
+    numbers="none",
     deny=("complex", "bool", "integral"),
     domain=(0.3, 2.0),
     vjp=(lambda g, x, out: g * (x / out), lambda g, y, out: g * (y / out)),
@@ -205,34 +216,39 @@ hypot = binary(
 copysign = binary(
     "copysign",
     np.copysign,
+    numbers="other",
     result="float",
     deny=("complex",),
     vjp=(lambda g, x, out: where(x == 0, 0, g * (out / x)), zero),
 )
 logaddexp = binary(
     "logaddexp",
-    np.logaddexp,
+    loops.logaddexp,
+    numbers="none",
     inplace=False,
     deny=("integral", "bool", "complex"),
     vjp=(lambda g, x, out: g * (x - out).exp(), lambda g, y, out: g * (y - out).exp()),
 )
 logaddexp2 = binary(
     "logaddexp2",
-    np.logaddexp2,
+    loops.logaddexp2,
+    numbers="none",
     inplace=False,
     deny=("integral", "bool", "complex"),
     vjp=(lambda g, x, out: g * (x - out).exp2(), lambda g, y, out: g * (y - out).exp2()),
 )
 
-eq = binary("eq", np.equal, result="bool")
-ne = binary("ne", np.not_equal, "not_equal", result="bool")
-lt = binary("lt", np.less, "less", result="bool", deny=("complex",))
-le = binary("le", np.less_equal, "less_equal", result="bool", deny=("complex",))
-gt = binary("gt", np.greater, "greater", result="bool", deny=("complex",))
-ge = binary("ge", np.greater_equal, "greater_equal", result="bool", deny=("complex",))
-logical_and = binary("logical_and", np.logical_and, result="bool")
-logical_or = binary("logical_or", np.logical_or, result="bool")
-logical_xor = binary("logical_xor", np.logical_xor, result="bool")
+eq = binary("eq", np.equal, numbers="other", result="bool")
+ne = binary("ne", np.not_equal, "not_equal", numbers="other", result="bool")
+lt = binary("lt", np.less, "less", numbers="other", result="bool", deny=("complex",))
+le = binary("le", np.less_equal, "less_equal", numbers="other", result="bool", deny=("complex",))
+gt = binary("gt", np.greater, "greater", numbers="other", result="bool", deny=("complex",))
+ge = binary(
+    "ge", np.greater_equal, "greater_equal", numbers="other", result="bool", deny=("complex",)
+)
+logical_and = binary("logical_and", np.logical_and, numbers="none", result="bool")
+logical_or = binary("logical_or", np.logical_or, numbers="none", result="bool")
+logical_xor = binary("logical_xor", np.logical_xor, numbers="none", result="bool")
 _BITS = ("floating", "complex")
 bitwise_and = binary("bitwise_and", np.bitwise_and, deny=_BITS)
 bitwise_or = binary("bitwise_or", np.bitwise_or, deny=_BITS)
@@ -242,11 +258,6 @@ bitwise_right_shift = binary("bitwise_right_shift", np.right_shift, deny=(*_BITS
 
 
 # -- three operands -----------------------------------------------------------------------------
-
-
-@loop
-def _where(c: Any, x: Any, y: Any) -> Any:
-    return np.where(c, x, y)
 
 
 def _where_samples(s: Any) -> Any:
@@ -259,7 +270,7 @@ def _where_samples(s: Any) -> Any:
 where_op = Elementwise(
     "where",
     ("condition", "x", "y"),
-    _where,
+    loops.where,
     promote=slice(1, None),
     samples=_where_samples,
     vjp=(
@@ -271,7 +282,7 @@ where_op = Elementwise(
 lerp_op = Elementwise(
     "lerp",
     ("x", "y", "weight"),
-    loop(lambda x, y, w: np.where(np.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w))),
+    loops.lerp,
     deny=("integral", "bool"),
     vjp=(
         lambda g, weight: g * conj(1 - weight),
@@ -282,7 +293,7 @@ lerp_op = Elementwise(
 addcmul_op = Elementwise(
     "addcmul",
     ("x", "a", "b", "value"),
-    loop(lambda x, a, b, v: x + v * a * b),
+    loops.addcmul,
     promote=slice(3),
     deny=("bool",),
     vjp=(
@@ -295,7 +306,7 @@ addcmul_op = Elementwise(
 addcdiv_op = Elementwise(
     "addcdiv",
     ("x", "a", "b", "value"),
-    loop(lambda x, a, b, v: x + v * a / b),
+    loops.addcdiv,
     promote=slice(3),
     deny=("bool", "integral"),
     domain=((-2.0, 2.0), (-2.0, 2.0), (0.5, 2.0), (-2.0, 2.0)),
@@ -309,7 +320,7 @@ addcdiv_op = Elementwise(
 clamp_op = Elementwise(
     "clamp",
     ("x", "min", "max"),
-    loop(lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi)),
+    loops.clamp,
     deny=("complex", "bool"),
     vjp=(
         lambda g, x, min, max: where((x >= min) & (x <= max), g, 0),
@@ -382,7 +393,7 @@ def _factor(name: str, input: Any, other: Any, alpha: Number) -> Number:
 _add_scaled = Elementwise(
     "add_scaled",
     ("x", "y", "alpha"),
-    loop(lambda x, y, a: x + y * a),
+    loops.add_scaled,
     promote=slice(0, 2),
     body="add",
     vjp=(lambda g: g, lambda g, alpha: g * conj(alpha), None),
@@ -390,7 +401,7 @@ _add_scaled = Elementwise(
 _sub_scaled = Elementwise(
     "sub_scaled",
     ("x", "y", "alpha"),
-    loop(lambda x, y, a: x - y * a),
+    loops.sub_scaled,
     deny=("bool",),
     promote=slice(0, 2),
     body="sub",
@@ -426,7 +437,7 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
 
 add = _with_alpha(add_, _add_scaled, "`input + alpha * other`, broadcast and promoted.")
 sub = _with_alpha(sub_, _sub_scaled, "`input - alpha * other`, broadcast and promoted.")
-subtract = sub
+subtract = PUBLIC["subtract"] = sub
 attach("subtract", sub)
 attach("subtract_", Tensor.sub_)  # type: ignore[attr-defined]
 
@@ -601,6 +612,9 @@ for _name, _f in {
     attach(f"__{_name}__", _f.call)
     attach(f"__r{_name}__", _operator(_f, swap=True))
     attach(f"__i{_name}__", _inplace_operator(_f))
+attach("__rdiv__", Tensor.__rtruediv__)  # type: ignore[attr-defined]
+attach("__idiv__", Tensor.__itruediv__)  # type: ignore[attr-defined]
+attach("__div__", Tensor.__truediv__)  # type: ignore[attr-defined]
 for _name, _f in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():
     attach(f"__{_name}__", _operator(_f.call))
 Tensor.__hash__ = object.__hash__  # type: ignore[assignment]

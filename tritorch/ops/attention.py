@@ -7,7 +7,8 @@ which the backward computes the weights again. Source: Dao et al., "FlashAttenti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes, errors
@@ -19,6 +20,7 @@ from .arithmetic import where
 from .dropout import dropout_op
 from .generator import take
 from .matmul import matmul_op
+from .pad import constant_pad_nd
 
 Params = dict[str, Any]
 INF = float("inf")
@@ -75,6 +77,7 @@ def _backward_meta(grad: Tensor, *inputs: Any, mask_grad: bool, **params: Any) -
     outputs=("gq", "gk", "gv", "gmask"),
     meta=_backward_meta,
     cpu=attention_host.backward,
+    triton="attention_backward.backward",
     samples=_backward_samples,
 )
 def attention_backward(
@@ -143,6 +146,7 @@ def _vjp(
     outputs=("out", "lse"),
     meta=_meta,
     cpu=attention_host.forward,
+    triton="attention.forward",
     vjp=joint(_vjp),
     samples=_samples,
 )
@@ -180,7 +184,8 @@ def attention_op(
     p = e / where(none, 1.0, total)
     lse = where(none, -INF, where(none, 1.0, total).log() + top).squeeze(-1)
     if dropout:
-        p = dropout_op(p.contiguous(), p=dropout, seed=seed, offset=offset)
+        wide = constant_pad_nd(p, (0, -m % 8))  # a row's numbers fill whole blocks of 8
+        p = dropout_op(wide, p=dropout, seed=seed, offset=offset)[..., :m]
     return matmul_op(p, v), lse
 
 
@@ -276,6 +281,15 @@ def _leads(q: Tensor, k: Tensor, v: Tensor, grouped: bool) -> tuple[tuple, tuple
     return (*batch, heads), (*batch, pairs[0])
 
 
+class _Choice(threading.local):
+    """Chooses the implementation for some queries, where not all may run in this thread."""
+
+    choose: Callable[[Tensor], Callable] | None = None
+
+
+CHOICE = _Choice()
+
+
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -318,9 +332,10 @@ def scaled_dot_product_attention(
         scale = 1 / math.sqrt(query._data.shape[-1]) if query._data.shape[-1] else 1.0
     stream = {"seed": 0, "offset": 0}
     if dropout_p:
-        count = math.prod(shape[:-1]) * key._data.shape[-2]
+        count = math.prod(shape[:-1]) * -(-key._data.shape[-2] // 8) * 8
         stream = take(count, 32, None, query.device)
-    out = attention_op(
+    run = attention_op if CHOICE.choose is None else CHOICE.choose(query)
+    out = run(
         _four(query, lead),
         _four(key, pairs),
         _four(value, pairs),

@@ -68,17 +68,18 @@ class Scores(NamedTuple):
         return x[tuple(slice(0, 1) if n == 1 else k for k, n in zip(key, x.shape, strict=True))]
 
     def kept(self, unit: Unit, start: int, size: tuple[int, ...]) -> np.ndarray:
-        """Which weights of a block dropout keeps: the bits of their places in (B, H, L, S)."""
+        """Which weights of a block dropout keeps: a row's bits fill whole blocks of 8."""
         _, h, n, m = self.shape
         rows, keys = size[-2:]
-        keep = np.empty((*size[:-1], m), np.bool_)
+        blocks = -(-m // 8)
+        keep = np.empty((*size[:-1], 8 * blocks), np.bool_)
         for b in range(size[0]):
             for i in range(size[1]):
-                first = (((unit.batches.start + b) * h + unit.heads.start + i) * n + start) * m
-                n_bits = (rows * m + first % 8,)
-                at = self.offset + first // 8
-                bits = streams.bernoulli(self.seed, at, n_bits, 1.0 - self.dropout)
-                keep[b, i] = bits[first % 8 :].reshape(rows, m)
+                first = ((unit.batches.start + b) * h + unit.heads.start + i) * n + start
+                at = self.offset + first * blocks
+                keep[b, i] = streams.bernoulli(
+                    self.seed, at, (rows, 8 * blocks), 1.0 - self.dropout
+                )
         return keep[..., :keys]
 
 

@@ -21,6 +21,8 @@ from .api import FUNCTIONAL, PUBLIC
 from .elementwise import Elementwise, loop
 from .norm import affine_specs
 
+SHORT = 512  # elements of a channel's image below which loops over it alone are too short
+
 # -- over blocks of the batch ---------------------------------------------------------------------
 
 
@@ -46,6 +48,22 @@ def inner_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     return lines.total(x.reshape(n * c, inner), y).reshape(n, c)
 
 
+def channel_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """The sums of (N, C, inner) `x`, or of `x * y`, over N and inner; (C,).
+
+    Where inner is short, whole images are added first: loops over it would be too many.
+    """
+    if x.shape[2] >= SHORT or x.shape[0] > SHORT:
+        return np.add.reduce(inner_sums(x, y), axis=0)
+    over = x if y is None else np.multiply(x, y, out=lines.scratch(x, 1))
+    return np.add.reduce(np.add.reduce(over, axis=0), axis=1)
+
+
+def spread(v: np.ndarray, inner: int) -> np.ndarray:
+    """(C,) to be met by (N, C, inner): in full where inner is short, so that loops are long."""
+    return np.repeat(v[:, None], inner, axis=1) if 1 < inner < SHORT else v[:, None]
+
+
 def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance of each channel of (N, C, inner)."""
     n, _, inner = x.shape
@@ -56,10 +74,9 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     def body(start: int, stop: int) -> None:
         part = x[start:stop]
         counts[start] = (stop - start) * inner
-        mean = np.add.reduce(inner_sums(part), axis=0) / x.dtype.type(counts[start])
-        apart = np.subtract(part, mean[:, None], out=lines.scratch(part))
-        means[start] = mean
-        squares[start] = np.add.reduce(inner_sums(apart, apart), axis=0)
+        mean = means[start] = channel_sums(part) / x.dtype.type(counts[start])
+        apart = lines.across(np.subtract, part, spread(mean, inner), lines.scratch(part))
+        squares[start] = channel_sums(apart, apart)
 
     over_batch(body, x)
     order = sorted(means)
@@ -85,13 +102,16 @@ def _batch_norm(
     scale = 1 / np.sqrt(var + x.dtype.type(eps))
     if weight is not None:
         scale = scale * weight
+    inner = whole.shape[2]
+    centre, factor = spread(mean, inner), spread(scale, inner)
+    added = None if bias is None else spread(bias, inner)
 
     def body(start: int, stop: int) -> None:
         o = result[start:stop]
-        np.subtract(whole[start:stop], mean[:, None], out=o)
-        np.multiply(o, scale[:, None], out=o)
-        if bias is not None:
-            np.add(o, bias[:, None], out=o)
+        lines.across(np.subtract, whole[start:stop], centre, o)
+        np.multiply(o, factor, out=o)
+        if added is not None:
+            np.add(o, added, out=o)
 
     over_batch(body, whole)
     return out, mean, var
@@ -111,23 +131,24 @@ def _batch_norm_backward(
     g, whole, result = channels_of(grad), channels_of(x), channels_of(out)
     n = x.dtype.type(max(whole.shape[0] * whole.shape[2], 1))
     rstd = 1 / np.sqrt(var + x.dtype.type(eps))
+    inner = whole.shape[2]
+    centre = spread(mean, inner)
     sums: dict[int, np.ndarray] = {}
 
     def add(start: int, stop: int) -> None:
         part = g[start:stop]
-        apart = np.subtract(whole[start:stop], mean[:, None], out=lines.scratch(part))
-        both = inner_sums(part), inner_sums(part, apart)
-        sums[start] = np.stack([np.add.reduce(s, axis=0) for s in both])
+        apart = lines.across(np.subtract, whole[start:stop], centre, lines.scratch(part))
+        sums[start] = np.stack([channel_sums(part), channel_sums(part, apart)])
 
     over_batch(add, whole)
     parts = [sums[k] for k in sorted(sums)] or [np.zeros((2, x.shape[1]))]
     total = np.stack(parts).sum(0, dtype=np.float64).astype(x.dtype)
-    shift, slope = (total[0] / n)[:, None], (total[1] * rstd * rstd / n)[:, None]
-    scale = (rstd if weight is None else rstd * weight)[:, None]
+    shift, slope = spread(total[0] / n, inner), spread(total[1] * rstd * rstd / n, inner)
+    scale = spread(rstd if weight is None else rstd * weight, inner)
 
     def body(start: int, stop: int) -> None:
         o = result[start:stop]
-        np.subtract(whole[start:stop], mean[:, None], out=o)
+        lines.across(np.subtract, whole[start:stop], centre, o)
         np.multiply(o, slope, out=o)
         np.subtract(g[start:stop], o, out=o)
         np.subtract(o, shift, out=o)

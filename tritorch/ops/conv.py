@@ -7,7 +7,7 @@ from typing import Any
 
 from ..autograd.rules import joint
 from ..dtypes import DType
-from ..op import primitive
+from ..op import Op, primitive
 from ..tensor import Tensor
 from . import conv_host
 from .arithmetic import conj
@@ -26,6 +26,15 @@ def common_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = Non
     if x.dtype.category == 0:
         raise RuntimeError(f"{name}: \"slow_conv2d_cpu\" not implemented for 'Bool'")
     return x.dtype
+
+
+class _Images(Op):
+    """A convolution whose result lies in memory as its first input: channels last where that is."""
+
+    def fresh(self, spec: tuple, arrays: list, device: Any) -> Any:
+        from ..runtime import accelerator
+
+        return accelerator.empty_like(*spec, arrays[0])
 
 
 def _conv2d_meta(
@@ -77,6 +86,7 @@ def _samples(s: Any) -> list:
 
 
 @primitive(
+    kind=_Images,
     meta=_conv2d_meta,
     triton="conv.conv2d",
     vjp=joint(_conv2d_vjp),
@@ -139,6 +149,7 @@ def _gradient_samples(output: bool) -> Callable:
 
 
 @primitive(
+    kind=_Images,
     meta=_input_meta,
     triton="conv.conv2d_input",
     vjp=joint(_input_vjp),

@@ -14,7 +14,7 @@ import numpy as np
 from ..runtime import host, parallel
 
 Pair = tuple[int, int]
-PIECE = 1 << 15  # elements of a line, so that three of them stay in a core's cache
+PIECE = 1 << 17  # elements of a line, so that three of them stay in a core's cache
 
 
 class Window(NamedTuple):

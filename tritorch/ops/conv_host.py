@@ -33,8 +33,9 @@ class Blocks:
         n, c = x.shape[:2]
         row = c * kernel[0] * kernel[1] * self.columns * x.itemsize
         self.joined = self.rows * self.columns < FEW
-        limit = 2 * BLOCK if self.joined else BLOCK
-        pieces = 4 if n * row * self.rows > SMALL else 1
+        limit = 4 * BLOCK if self.joined else BLOCK
+        many = 2 if self.joined else 4  # calls of NumPy are what joined images save
+        pieces = many if n * row * self.rows > SMALL else 1
         self.images = max(1, min(limit // (row * self.rows), -(-n // pieces)))
         chunks = 1
         if self.images == 1:
@@ -59,8 +60,9 @@ class Blocks:
     ) -> Iterator[tuple[slice, slice, np.ndarray]]:
         """For each task its images, its rows, and the windows as a matrix for each group.
 
-        (images, groups, K, pixels), or where images are joined (1, groups, K, images * pixels);
-        with `ones`, a last row of ones. The matrix is valid until the next one.
+        (images, groups, K, pixels), or where images are joined (1, groups, K, pixels * images):
+        their few pixels would make short runs of memory. With `ones`, a last row of ones. The
+        matrix is valid until the next one.
         """
         kh, kw = self.kernel
         c, groups = self.x.shape[1], self.window.groups
@@ -69,49 +71,66 @@ class Blocks:
         padded = self._buffer()
         for first, last, top, bottom in tasks:
             count, pixels = last - first, (bottom - top) * self.columns
-            lead, width = (1, count) if self.joined else (count, 1)
-            matrix = buffer[: count * groups * k * pixels].reshape(lead, groups, k, width * pixels)
-            inner = matrix[:, :, : k - ones].reshape(
-                lead, groups, c // groups, kh, kw, width, bottom - top, self.columns
-            )
             view = self._windows(padded, first, last, top, bottom)
-            view = view.reshape(lead, width, groups, *inner.shape[2:5], *inner.shape[6:])
-            np.copyto(inner, view.transpose(0, 2, 3, 4, 5, 1, 6, 7))
+            if self.joined:
+                matrix = buffer[: count * groups * k * pixels].reshape(1, groups, k, pixels * count)
+                inner = matrix[0, :, : k - ones].reshape(groups, c // groups, *view.shape[1:])
+                np.copyto(inner, view.reshape(inner.shape))
+            else:
+                matrix = buffer[: count * groups * k * pixels].reshape(count, groups, k, pixels)
+                inner = matrix[:, :, : k - ones].reshape(
+                    count, groups, c // groups, *view.shape[2:]
+                )
+                np.copyto(inner, view.reshape(inner.shape))
             matrix[:, :, k - ones :] = 1
             yield slice(first, last), slice(top, bottom), matrix
 
     def _buffer(self) -> np.ndarray | None:
-        """A block of images with a border of zeros; None where nothing is padded."""
-        if self.window.padding == (0, 0):
+        """A block of images with a border of zeros; None where the windows read `x` itself.
+
+        Joined images lie innermost: (C, rows, columns, images).
+        """
+        if self.window.padding == (0, 0) and not self.joined:
             return None
         (sh, _), (_, pw), (dh, _) = self.window.stride, self.window.padding, self.window.dilation
         high = (self.height - 1) * sh + dh * (self.kernel[0] - 1) + 1
-        c, w = self.x.shape[1], self.x.shape[3]
-        return host.zeros((self.images, c, high, w + 2 * pw), self.x.dtype)
+        c, w = self.x.shape[1], self.x.shape[3] + 2 * pw
+        shape = (c, high, w, self.images) if self.joined else (self.images, c, high, w)
+        return host.zeros(shape, self.x.dtype)
 
     def _windows(
         self, padded: np.ndarray | None, first: int, last: int, top: int, bottom: int
     ) -> np.ndarray:
-        """A view (images, C, R, S, rows, columns) of what the filter sees."""
-        (sh, sw), (ph, pw), (dh, dw), _ = self.window
+        """A view (images, C, R, S, rows, columns) of what the filter sees; or images last."""
+        (sh, sw), (ph, _), (dh, dw), _ = self.window
         low = top * sh - ph
         high = (bottom - 1) * sh - ph + dh * (self.kernel[0] - 1) + 1
         if padded is None:
             source = self.x[first:last, :, low:high]
+        elif self.joined:
+            source = padded[:, : high - low, :, : last - first]
+            self._fill(source, self.x[first:last].transpose(1, 2, 3, 0), low, 1)
         else:
             source = padded[: last - first, :, : high - low]
-            h, w = self.x.shape[2:]
-            a = max(low, 0)
-            b = max(min(high, h), a)
-            if self.height < self.rows:  # the border moves from block to block
-                source[:, :, : max(a - low, 0)] = 0
-                source[:, :, max(b - low, 0) :] = 0
-            source[:, :, a - low : b - low, pw : pw + w] = self.x[first:last, :, a:b]
-        n, c, y, x = source.strides
-        shape = (last - first, source.shape[1], *self.kernel, bottom - top, self.columns)
+            self._fill(source, self.x[first:last], low, 2)
+        *lead, y, x = source.strides[:-1] if self.joined else source.strides
+        tail = source.strides[-1:] if self.joined else ()
+        n = source.shape[-1:] if self.joined else ()
+        shape = (*source.shape[: len(lead)], *self.kernel, bottom - top, self.columns, *n)
         return np.lib.stride_tricks.as_strided(
-            source, shape, (n, c, dh * y, dw * x, sh * y, sw * x)
+            source, shape, (*lead, dh * y, dw * x, sh * y, sw * x, *tail)
         )
+
+    def _fill(self, source: np.ndarray, x: np.ndarray, low: int, axis: int) -> None:
+        """Rows of `x` into the block that begins at row `low`; dimension `axis` counts the rows."""
+        h, w = x.shape[axis : axis + 2]
+        before, pw = (slice(None),) * axis, self.window.padding[1]
+        a = max(low, 0)
+        b = max(min(low + source.shape[axis], h), a)
+        if self.height < self.rows:  # the border moves from block to block
+            source[(*before, slice(0, max(a - low, 0)))] = 0
+            source[(*before, slice(max(b - low, 0), None))] = 0
+        source[(*before, slice(a - low, b - low), slice(pw, pw + w))] = x[(*before, slice(a, b))]
 
 
 def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Window) -> np.ndarray:
@@ -156,12 +175,16 @@ def _by_blocks(
     tasks = blocks.tasks()
 
     def body(start: int, stop: int) -> None:
+        buffer = None
         for images, rows, matrix in blocks.unfold(tasks[start:stop], int(bias is not None)):
             part = target[images, :, :, rows]
             if blocks.joined:
                 count, _, _, r, _ = part.shape
-                got = np.matmul(filters, matrix[0]).reshape(groups, o // groups, count, r, q)
-                np.copyto(part, got.transpose(2, 0, 1, 3, 4))
+                if buffer is None or buffer.shape[2] != matrix.shape[3]:
+                    buffer = host.empty((groups, o // groups, matrix.shape[3]), x.dtype)
+                got = np.matmul(filters, matrix[0], out=buffer)
+                got = got.reshape(groups, o // groups, r, q, count)
+                np.copyto(part, got.transpose(4, 0, 1, 2, 3))
             else:
                 np.matmul(filters, matrix, out=part.reshape(*part.shape[:3], part.shape[3] * q))
 
@@ -253,7 +276,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
         for images, rows, matrix in blocks.unfold(tasks[start:stop]):
             part = gradient[images, :, :, rows]
             if blocks.joined:
-                part = part.transpose(1, 2, 0, 3, 4)
+                part = part.transpose(1, 2, 3, 4, 0)
                 part = part.reshape(1, groups, o // groups, matrix.shape[3])
             else:
                 part = part.reshape(*part.shape[:3], matrix.shape[3])

@@ -12,6 +12,7 @@ from .. import dtypes
 from ..tensor import Tensor
 from . import conv
 from .api import FUNCTIONAL, PUBLIC
+from .autocast import listed
 from .conv import common_dtype
 from .strided import _unfold
 from .view import _slice, put_back
@@ -455,4 +456,4 @@ def conv_transpose3d(
 
 
 for _f in (conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d):
-    PUBLIC[_f.__name__] = FUNCTIONAL[_f.__name__] = _f
+    PUBLIC[_f.__name__] = FUNCTIONAL[_f.__name__] = listed(_f)

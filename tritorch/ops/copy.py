@@ -7,25 +7,29 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.mode import state
 from ..device import CPU, device as Device
 from ..dtypes import DType
+from ..formats import CHANNELS, check_format, contiguous_format, memory_format, preserve_format
 from ..op import Op, copy_data, method, primitive
-from ..runtime import host, parallel
+from ..runtime import host, layout, parallel
 from ..tensor import Tensor
 from .api import attach, public
-from .elementwise import SCALARS, Elementwise, as_operand, check_overlap, dense, loop, zero
+from .elementwise import SCALARS, Elementwise, as_operand, check_overlap, loop, zero
 from .view import expand
 
-contiguous_format, preserve_format = "contiguous", "preserve"
 
-
-def _like(x: Any, format: str) -> tuple[int, ...] | None:
+def _like(op: str, x: Any, format: Any) -> tuple[int, ...] | None:
     """The order of dimensions in memory that a copy keeps; None for the ordinary one."""
-    if format == "channels_last":
-        return (0, 2, 3, 1) if x.ndim == 4 else (0, 2, 3, 4, 1)
-    if format == "contiguous" or not dense(x):
-        return None
-    return tuple(sorted(range(x.ndim), key=lambda d: (-x.strides[d], d)))
+    if format is preserve_format:
+        return layout.order(x.shape, x)
+    order = CHANNELS.get(check_format(op, format))
+    if order is not None and len(order) != x.ndim:
+        raise RuntimeError(
+            f"{op}: required rank {len(order)} tensor to use {format.name} format, got shape "
+            f"{tuple(x.shape)}"
+        )
+    return order
 
 
 def _copy_meta(x: Tensor, *, order: Any, dtype: DType) -> tuple:
@@ -35,7 +39,7 @@ def _copy_meta(x: Tensor, *, order: Any, dtype: DType) -> tuple:
 class _Copy(Op):
     """`clone` and casts: a fresh tensor, its dimensions laid out in `order`."""
 
-    def on_device(self, arrays: list, params: dict, specs: Any) -> Any:
+    def on_device(self, arrays: list, params: dict, specs: Any, kind: Any = None) -> Any:
         from ..runtime import accelerator
 
         (x,), order = arrays, params["order"]
@@ -47,17 +51,19 @@ class _Copy(Op):
         if order is None:
             out = make(x.shape, params["dtype"])
         else:
-            back = np.argsort(order).tolist()
-            out = make(tuple(x.shape[d] for d in order), params["dtype"]).transpose(back)
+            out = make(tuple(x.shape[d] for d in order), params["dtype"])
+            out = out.transpose(layout.inverse(order))
         if x.device.type != "meta":
             accelerator.copy(out, x)
         return out
 
 
 @primitive(
+    name="clone",
     kind=_Copy,
     meta=_copy_meta,
     exact=True,
+    strided=True,
     vjp=lambda g: g,
     samples=lambda s: [
         s((2, 3), order=None, dtype=dtypes.float64),
@@ -65,47 +71,48 @@ class _Copy(Op):
         s((0,), order=None, dtype=dtypes.float64),
     ],
 )
-def clone(x: Any, *, order: Any, dtype: DType) -> Any:
+def copy_op(x: Any, *, order: Any, dtype: DType) -> Any:
     shape = x.shape if order is None else tuple(x.shape[d] for d in order)
     out = host.empty(shape, dtype.np)
     if order is not None:
-        out = out.transpose(np.argsort(order))
+        out = out.transpose(layout.inverse(order))
     source = x.real if x.dtype.kind == "c" and not dtype.is_complex else x
     return parallel.copy(out, source)
 
 
-copy_op = clone
-
-
-def _format(memory_format: Any) -> str:
-    return str(memory_format).rpartition(".")[2].replace("_format", "")
-
-
 @public()
-def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:  # type: ignore[no-redef]
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """A copy, through which gradients flow; keeps the order of dimensions in memory."""
-    order = _like(input._data, _format(memory_format))
+    order = _like("clone", input._data, memory_format or preserve_format)
     return copy_op(input, order=order, dtype=input.dtype)
 
 
-def _is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
+def is_contiguous(self: Tensor, memory_format: Any = contiguous_format) -> bool:
     """Whether the elements lie in memory in the order of a format, without gaps."""
     data = self._data
-    order = _like(data, _format(memory_format)) if _format(memory_format) != "contiguous" else None
+    order = CHANNELS.get(_definite("is_contiguous", memory_format))
     if order is not None:
+        if len(order) != data.ndim:
+            return False
         data = data.transpose(order)
     return data.flags.c_contiguous if data.__class__ is np.ndarray else data.is_contiguous()
 
 
-attach("is_contiguous", _is_contiguous)
+attach("is_contiguous", is_contiguous)
+
+
+def _definite(op: str, format: Any) -> memory_format:
+    if check_format(op, format) is preserve_format:
+        raise RuntimeError(f"{op}: preserve memory format is unsupported by this operator")
+    return format
 
 
 @public()
 def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     """This tensor if it is contiguous in that format, else a copy that is."""
-    if _is_contiguous(self, memory_format):
+    if is_contiguous(self, memory_format):
         return self
-    return copy_op(self, order=_like(self._data, _format(memory_format)), dtype=self.dtype)
+    return copy_op(self, order=_like("contiguous", self._data, memory_format), dtype=self.dtype)
 
 
 # -- casts and devices --------------------------------------------------------------------------
@@ -167,7 +174,9 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     `to(dtype)`, `to(device, dtype)`, `to(other)`, with `copy=True` and `memory_format=`.
     """
     device, dtype = _target(args, kwargs)
-    copy = kwargs.get("copy", False)
+    format = kwargs.get("memory_format") or preserve_format
+    flags = [a for a in args if isinstance(a, bool)]  # non_blocking, copy
+    copy = kwargs.get("copy", flags[1:] == [True])
     out = self
     if (
         device is not None
@@ -177,11 +186,10 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out = move_op(out, device=device, source=out.device)
         copy = False
     if dtype is not None and dtype is not out.dtype:
-        order = _like(out._data, _format(kwargs.get("memory_format") or "preserve"))
-        return copy_op(out, order=order, dtype=dtype)
-    if kwargs.get("memory_format") is not None and _format(kwargs["memory_format"]) != "preserve":
-        out = contiguous(out, kwargs["memory_format"]) if not copy else out
-    return clone(out) if copy else out
+        return copy_op(out, order=_like("to", out._data, format), dtype=dtype)
+    if copy:
+        return clone(out, memory_format=format)
+    return out if check_format("to", format) is preserve_format else contiguous(out, format)
 
 
 attach("to", to)
@@ -189,7 +197,7 @@ attach("to", to)
 
 def _cast(name: str, dtype: DType) -> None:
     def cast(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
-        return to(self, dtype)
+        return to(self, dtype, memory_format=memory_format)
 
     cast.__name__, cast.__doc__ = name, f"`self.to({dtype})`."
     attach(name, cast)
@@ -214,7 +222,7 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 @method()
 def cpu(self: Tensor, memory_format: Any = preserve_format) -> Tensor:
     """This tensor on the CPU."""
-    return to(self, "cpu")
+    return to(self, "cpu", memory_format=memory_format)
 
 
 @method()
@@ -225,7 +233,7 @@ def cuda(
     memory_format: Any = preserve_format,
 ) -> Tensor:
     """This tensor on a GPU: the current one, or the one given."""
-    return to(self, "cuda" if device is None else device)
+    return to(self, "cuda" if device is None else device, memory_format=memory_format)
 
 
 # -- writing ------------------------------------------------------------------------------------
@@ -240,7 +248,7 @@ class _Overwrite(Elementwise):
     def types(self, inputs: Any) -> tuple[DType, DType]:
         return inputs[0].dtype, inputs[0].dtype
 
-    def _device(self, inputs: Any, datas: list, compute: DType, out: Any) -> Any:
+    def _device(self, inputs: Any, datas: list, types: Any, out: Any, kind: Any) -> Any:
         from ..runtime import accelerator
 
         x, value = datas
@@ -284,7 +292,13 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite the elements with those of `src`, broadcast and cast."""
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    if src is self and not (state.grad and self.requires_grad):
+        self.storage_.bump("copy_")
+        return self  # also where elements share memory
     check_overlap("copy_", self, src)
+    if src is self and not self.requires_grad:  # also where its elements share memory
+        self.storage_.bump("copy_")
+        return self
     try:
         wide = src if src._data.shape == self._data.shape else expand(src, self._data.shape)
     except RuntimeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +12,8 @@ from .. import dtypes
 from ..autograd.mode import state
 from ..device import CPU, device as Device, get_default_device
 from ..dtypes import DType
-from ..runtime import host
+from ..formats import check_layout, preserve_format
+from ..runtime import host, layout
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .copy import to
@@ -146,7 +146,33 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     return tensor(data, dtype=dtype, device=device)
 
 
-asarray = as_tensor
+def asarray(
+    obj: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool | None = None,
+) -> Tensor:
+    """`as_tensor`; `copy` asks for a copy, or refuses one. Without history where `requires_grad`
+    is False, and of what is no tensor it is False."""
+    shared = isinstance(obj, Tensor | np.ndarray)
+    out = as_tensor(obj, dtype, device)
+    if copy is False and (not shared or not _same_memory(out, obj)):
+        raise ValueError(
+            f"asarray: {type(obj).__name__} cannot be a tensor of {out.dtype} on {out.device} "
+            "without a copy; leave copy=None"
+        )
+    if copy and shared and _same_memory(out, obj):
+        out = out.clone()  # type: ignore[attr-defined]
+    if requires_grad is False and out.requires_grad:
+        return out.detach()
+    return out.requires_grad_() if requires_grad and not out.requires_grad else out
+
+
+def _same_memory(t: Tensor, obj: Any) -> bool:
+    data = obj._data if isinstance(obj, Tensor) else obj
+    return t._data is data or (t.is_cpu and bool(np.shares_memory(t._data, data)))
 
 
 # -- from a shape -------------------------------------------------------------------------------
@@ -192,6 +218,7 @@ def _factory(name: str, value: Any, doc: str) -> Callable:
         memory_format: Any = None,
         names: Any = None,
     ) -> Tensor:
+        check_layout(name, layout)
         if "size" in (size[0] if len(size) == 1 and isinstance(size[0], dict) else ()):
             size = size[0]["size"]
         made = allocate(
@@ -232,6 +259,7 @@ def full(
     names: Any = None,
 ) -> Tensor:
     """A tensor of the given shape filled with one value, whose type is the default for dtype."""
+    check_layout("full", layout)
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
     fill_value = as_operand("full", fill_value)
@@ -258,17 +286,26 @@ def _like(
 ) -> Tensor:
     if not isinstance(input, Tensor):
         raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    keep = memory_format is None or "preserve" in str(memory_format)
-    shape = tuple(input._data.shape)
-    if keep and input.is_cpu and device is None and not input._data.flags.c_contiguous:
-        data = host.empty(shape, (dtype or input.dtype).np, input._data)
-        if value is not None:
-            data[...] = value
-        return finish(wrap(data, dtype or input.dtype), CPU, requires_grad)
-    made = allocate(shape, dtype or input.dtype, device or input.device, value, False)
-    if not keep:
-        made = made.contiguous(memory_format)  # type: ignore[attr-defined]
+    keep = memory_format is None or memory_format is preserve_format
+
+    def make(shape: tuple[int, ...]) -> Tensor:
+        return allocate(shape, dtype or input.dtype, device or input.device, value, False)
+
+    if keep:
+        made = in_order_of(input, make)
+    else:
+        made = make(tuple(input._data.shape)).contiguous(memory_format)  # type: ignore[attr-defined]
     return made.requires_grad_() if requires_grad else made
+
+
+def in_order_of(input: Tensor, make: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+    """A new tensor in the shape of `input` and the order of its dimensions in memory."""
+    shape = tuple(input._data.shape)
+    order = layout.order(shape, input._data)
+    if order is None:
+        return make(shape)
+    made = make(tuple([shape[d] for d in order]))
+    return wrap(made._data.transpose(layout.inverse(order)), made.dtype)
 
 
 def _like_factory(name: str, value: Any) -> Callable:
@@ -282,6 +319,7 @@ def _like_factory(name: str, value: Any) -> Callable:
         memory_format: Any = None,
         pin_memory: bool = False,
     ) -> Tensor:
+        check_layout(name, layout)
         return _like(input, dtype, device, value, requires_grad, memory_format)
 
     make.__name__ = make.__qualname__ = name
@@ -308,6 +346,7 @@ def full_like(
     pin_memory: bool = False,
 ) -> Tensor:
     """`full` in the shape, dtype and device of `input`."""
+    check_layout("full_like", layout)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     return _like(input, dtype, device, fill_value, requires_grad, memory_format)
@@ -362,6 +401,8 @@ def new_tensor(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`tensor(data)` on this tensor's device, in its dtype."""
     keep = isinstance(data, np.ndarray) and dtype is None
@@ -426,6 +467,9 @@ def arange(
             *([] if step is None else [step]),
         ]
     ]
+    a: Any
+    b: Any
+    c: Any
     a, b, c = (*values, 1) if len(values) == 2 else values
     if b is None:
         raise TypeError("arange(): missing required argument 'end'")
@@ -443,6 +487,10 @@ def arange(
         or (out.dtype if out is not None else None)
         or (dtypes.int64 if whole else dtypes.get_default_dtype())
     )
+    if dtype is dtypes.int64 and int(c):  # counted in whole numbers too
+        a, b, c, whole = int(a), int(b), int(c), True
+    if dtype.category < 2 and not int(c):
+        raise ValueError(f"arange: step must be nonzero, and {c} is 0 in {dtype}")
     n = -((a - b) // c) if whole else math.ceil((b - a) / c)
     work = np.int64 if whole or dtype.category < 2 else np.float64
     a, c = (int(a), int(c)) if work is np.int64 and not whole else (a, c)
@@ -539,7 +587,7 @@ def scalar_tensor(
 
 for _f in (tensor, from_numpy, as_tensor, arange, linspace, logspace, eye, scalar_tensor):
     PUBLIC[_f.__name__] = _f
-PUBLIC["asarray"] = as_tensor
+PUBLIC["asarray"] = asarray
 
 
 # -- PyTorch's old constructor, and subclasses ----------------------------------------------------
@@ -569,52 +617,3 @@ def as_subclass(self: Tensor, cls: type) -> Any:
 
 Tensor._legacy = staticmethod(_legacy)
 attach("as_subclass", as_subclass)
-
-
-def _deepcopy(self: Tensor, memo: dict) -> Tensor:
-    if not self.is_leaf:
-        raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the "
-            "deepcopy protocol at the moment."
-        )
-    if id(self) in memo:
-        return memo[id(self)]
-    out = as_subclass(self.detach().clone(), type(self))  # type: ignore[attr-defined]
-    memo[id(self)] = out  # first: an attribute may lead back here
-    out.__dict__.update(copy.deepcopy(self.__dict__, memo))
-    if self.requires_grad:
-        out.requires_grad_()
-    if self._grad is not None:
-        out._grad = _deepcopy(self._grad, memo)
-    return out
-
-
-def _rebuild(
-    cls: type, array: np.ndarray, dtype: DType, device: str, requires_grad: bool, attributes: dict
-) -> Tensor:
-    out = as_subclass(finish(wrap(array.view(dtype.np), dtype), device, False), cls)
-    out.__dict__.update(attributes)
-    return out.requires_grad_() if requires_grad else out
-
-
-def _reduce(self: Tensor, protocol: int) -> tuple:
-    array = np.ascontiguousarray(self.detach().cpu()._data)  # type: ignore[attr-defined]
-    plain = (
-        array.view(np.uint8 if array.itemsize == 1 else np.uint16)
-        if array.dtype.kind == "V"
-        else array
-    )
-    if self.requires_grad and not self.is_leaf:
-        raise RuntimeError("cannot pickle a tensor with history: detach() it first")
-    return _rebuild, (
-        type(self),
-        plain.reshape(array.shape),
-        self.dtype,
-        str(self.device),
-        self.requires_grad,
-        dict(self.__dict__),
-    )
-
-
-Tensor.__deepcopy__ = _deepcopy  # type: ignore[attr-defined]
-Tensor.__reduce_ex__ = _reduce  # type: ignore[assignment]

@@ -15,6 +15,7 @@ from ..op import _through_ref as through_ref, fused, joint
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
+from .autocast import listed
 from .create import as_tensor, tensor
 from .cross_entropy import reduction_of
 from .join import cat, stack
@@ -153,6 +154,7 @@ def _backward_samples(s: Any) -> list:
 @fused(
     meta=lambda grad, log_probs, *rest: (tuple(log_probs._data.shape), log_probs.dtype),
     cpu=_ctc_backward,
+    triton="ctc.backward",
     samples=_backward_samples,
 )
 def ctc_backward(
@@ -186,6 +188,7 @@ def _vjp(
     outputs=("out", "alpha"),
     meta=_meta,
     cpu=_ctc,
+    triton="ctc.forward",
     vjp=joint(_vjp),
     samples=_samples,
 )
@@ -292,6 +295,7 @@ def _check(log_probs: Tensor, blank: int) -> None:
         )
 
 
+@listed
 def ctc_loss(
     log_probs: Any,
     targets: Tensor,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import errors
+from ..formats import contiguous_format
 from ..tensor import Tensor
-from .api import public
+from .api import attach, public
 from .pieces import select
 from .strided import _diagonal, as_strided, diagonal
 from .view import _slice, put_back
@@ -103,5 +104,33 @@ def as_strided_scatter(
     storage_offset: int | None = None,
 ) -> Tensor:
     """A copy of the tensor's elements in order with `src` at a strided view of them."""
-    out: Any = input.clone(memory_format="contiguous")  # type: ignore[attr-defined]
+    out: Any = input.clone(memory_format=contiguous_format)  # type: ignore[attr-defined]
     return _store("as_strided_scatter", out, as_strided(out, size, stride, storage_offset), src)
+
+
+def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """Set the elements whose indices are all equal; with `wrap` again below those of a tall matrix.
+
+    More than two dimensions must be of one size.
+    """
+    shape = self._data.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"fill_diagonal_: dimensions must larger than 1, got {tuple(shape)}")
+    if len(shape) > 2:
+        if len(set(shape)) > 1:
+            raise RuntimeError(
+                f"fill_diagonal_: all dimensions of input must be of equal length, got "
+                f"{tuple(shape)}"
+            )
+        steps = self.stride()  # type: ignore[attr-defined]
+        line: Any = as_strided(self, shape[:1], (sum(steps),), self.storage_offset())  # type: ignore
+        line.fill_(fill_value)
+        return self
+    rows, columns = shape
+    for start in range(0, rows if wrap else 1, columns + 1):
+        part: Any = self[start : start + columns]  # type: ignore[index]
+        diagonal(part).fill_(fill_value)  # type: ignore[attr-defined]
+    return self
+
+
+attach("fill_diagonal_", fill_diagonal_)

@@ -7,6 +7,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC, public
+from .autocast import listed
 from .matmul import matmul_op, need_tensors
 from .vector_norm import norm
 
@@ -33,6 +34,7 @@ def dist(input: Tensor, other: Tensor, p: float = 2.0) -> Tensor:
     return norm(input - other, p)
 
 
+@listed
 def cdist(
     x1: Tensor,
     x2: Tensor,
@@ -63,6 +65,7 @@ def cdist(
     return norm(x1[..., :, None, :] - x2[..., None, :, :], p, -1)
 
 
+@listed
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all pairs of rows i < j of `input` (N, M), in that order."""
     need_tensors("pdist", input=input)

@@ -24,6 +24,7 @@ def _dropout_vjp(g: Tensor, p: float, seed: int, offset: int) -> Any:
     meta=same_as("x"),
     triton="random.dropout",
     exact=True,
+    strided=True,
     vjp=_dropout_vjp,
     samples=lambda s: [
         s((3, 4), p=0.3, seed=1, offset=3),

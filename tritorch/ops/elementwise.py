@@ -2,7 +2,7 @@
 
 An elementwise operator is a NumPy loop, a result rule and one derivative rule an input; inputs may
 be Python numbers. On a device the kernel is `kernels.elementwise.apply` with a scalar body: the
-one of the operator's name in `kernels/elementwise_bodies.py`, or what `body=` gives.
+one of the operator's name in the modules of `kernels.elementwise.BODIES`, or what `body=` gives.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..autograd.mode import state
 from ..autograd.node import OpNode
 from ..dtypes import DType
 from ..op import Op, check_devices, check_writable, copy_data, imported, users_level
-from ..runtime import host, parallel
+from ..runtime import host, layout, parallel, replay
 from ..runtime.quiet import enter, leave, quiet
 from ..tensor import Storage, Tensor, wrap
 
@@ -150,7 +150,11 @@ class Elementwise(Op):
             return state.transforms[-1](self, inputs, params)
         if params:
             raise TypeError(f"{self.name}: takes tensors and numbers by position, got {params}")
-        data, dtype = self.evaluate(inputs)
+        try:
+            data, dtype = self.evaluate(inputs)
+        except Exception as error:
+            self.explain(error, inputs, params)
+            raise
         out = wrap(data, dtype)
         if state.grad and self.rules is not None:
             self.record(inputs, params, out)
@@ -161,6 +165,11 @@ class Elementwise(Op):
 
     def evaluate(self, inputs: Sequence, out: Any = None) -> tuple[Any, DType]:
         """The result, in `out` where given, and its dtype."""
+        kind = self._kind(inputs, out)
+        if kind is not None and (known := kind[0].replays.get(kind[1])) is not None:
+            datas = [x._data if isinstance(x, Tensor) else x for x in inputs]
+            (result,) = self._again(known, kind[0], None if out is None else [out], datas)
+            return result, known.dtype
         for x in inputs:
             if not isinstance(x, Tensor | SCALARS):
                 raise TypeError(
@@ -169,7 +178,7 @@ class Elementwise(Op):
         compute, dtype = self.types(inputs)
         datas = [x._data if isinstance(x, Tensor) else x for x in inputs]
         if any(not isinstance(d, np.ndarray | SCALARS) for d in datas):
-            return self._device(inputs, datas, compute, out), dtype
+            return self._device(inputs, datas, (compute, dtype), out, kind), dtype
         return self._host(datas, compute, dtype, out), dtype
 
     def _host(
@@ -184,14 +193,13 @@ class Elementwise(Op):
         direct = wide == compute.np and (out is None or out.dtype == dtype.np)
         big = max((d.size for d in operands), default=0) > parallel.BIG
         with quiet():
-            if not big and out is None and (self.single_pass or _in_order(operands)):
+            if not big and out is None and _in_order(operands):
                 operands = [d.astype(wide) if c else d for d, c in zip(operands, cast, strict=True)]
                 r = np.asarray(self._loop(operands))
                 return r if r.dtype == dtype.np else r.astype(dtype.np)
             if out is None:
                 shape = errors.broadcast_shapes(self.name, *(d.shape for d in operands))
-                like = max((d for d in operands if d.ndim), key=lambda d: d.size)
-                out = host.empty(shape, dtype.np, like)
+                out = host.empty(shape, dtype.np, *operands)
             if direct and not any(cast) and not big:
                 self.loop(*operands, out=out)
                 return out
@@ -214,7 +222,24 @@ class Elementwise(Op):
             errors.broadcast_shapes(self.name, *(d.shape for d in operands))
             raise
 
-    def _device(self, inputs: Sequence, datas: list, compute: DType, out: Any) -> Any:
+    def _kind(self, inputs: Sequence, out: Any) -> tuple[Any, tuple] | None:
+        """What the launch of a call follows from: `replay.kind`, with numbers left out of it."""
+        datas = [x._data for x in inputs if isinstance(x, Tensor)]
+        if not datas or datas[0].__class__ is np.ndarray:
+            return None
+        numbers: Any = ()
+        if len(datas) < len(inputs):
+            floating = any(d.dtype.category > 1 for d in datas)
+            numbers = tuple([(i, _kept(x, floating)) for i, x in enumerate(inputs)])
+            if any(n is NotImplemented for _, n in numbers):
+                return None
+        if out is not None:
+            datas.append(out)
+        return replay.kind(self.name, datas, {"numbers": numbers, "in place": out is not None})
+
+    def _device(
+        self, inputs: Sequence, datas: list, types: tuple[DType, DType], out: Any, kind: Any
+    ) -> Any:
         check_devices(self.name, inputs)
         datas = [d.item() if isinstance(d, np.ndarray) and not d.ndim else d for d in datas]
         if out is not None and out.device.type == "meta":
@@ -222,15 +247,32 @@ class Elementwise(Op):
         if out is None:
             from ..runtime import accelerator
 
-            spec = self.spec(*inputs)
-            device = next(d.device for d in datas if not isinstance(d, SCALARS))
-            if device.type == "meta":
-                return accelerator.meta(*spec)
-            out = accelerator.empty(*spec, device)
+            spec = errors.broadcast_shapes(
+                self.name, *(x._data.shape for x in inputs if isinstance(x, Tensor))
+            )
+            arrays = [d for d in datas if not isinstance(d, SCALARS)]
+            out = accelerator.empty_like(spec, types[1], *arrays)
+            if out.device.type == "meta":
+                return out
         if isinstance(self.body, str) and ":" in self.body:
             self.body = imported(self.body)
-        self.launch([out], datas, {"body": self.body, "compute": compute})
+        self.launch([out], datas, {"body": self.body, "compute": types[0]}, kind)
         return out
+
+    def _recorded(
+        self, launcher: Callable, outs: list, arrays: list, named: dict, kind: tuple
+    ) -> bool:
+        from ..kernels.elementwise import argument
+        from ..runtime import accelerator
+
+        compute = named["compute"]
+        places = {1 + i: 1 + i for i, x in enumerate(arrays) if isinstance(x, SCALARS)}
+        recorder = replay.Recorder(accelerator.launch, kind[0], places)
+        slots = [recorder.standing_for(a) for a in (*outs, *arrays)]
+        if not self._launched(recorder, launcher, slots[:1], slots[1:], named):
+            return False
+        replay.keep(*kind, recorder.replay(outs, True, lambda x: argument(x, compute)))  # type: ignore
+        return True
 
     def on_host(self, arrays: list, params: dict, specs: Any) -> Any:
         return self._host(arrays, params["compute"], specs[1], None)
@@ -238,10 +280,11 @@ class Elementwise(Op):
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         self.check_result(f"{self.name}_", x, inputs)
         data = x._data
-        if data.__class__ is np.ndarray and not data.flags.c_contiguous and not injective(data):
-            self._write_in_turn(x, inputs)
-        else:
+        plain = data.__class__ is not np.ndarray or data.flags.c_contiguous
+        if plain or layout.injective(data.shape, data.strides):
             self.evaluate(inputs, data)
+        else:
+            self._write_in_turn(x, inputs)
 
     def _write_in_turn(self, x: Tensor, inputs: Sequence) -> None:
         """Where elements of `x` share memory, each is computed from what the one before it left."""
@@ -252,7 +295,11 @@ class Elementwise(Op):
             for y in inputs
         ]
         target = data.transpose(order)
-        loops = next(i for i in range(data.ndim + 1) if injective(target[(0,) * i + (...,)]))
+        loops = next(
+            i
+            for i in range(data.ndim + 1)
+            if layout.injective(target.shape[i:], target.strides[i:])
+        )
         for at in np.ndindex(target.shape[:loops]):
             parts = [
                 wrap(y[(*at, ...)], z.dtype) if isinstance(z, Tensor) else y
@@ -304,16 +351,6 @@ def check_overlap(name: str, x: Tensor, y: Tensor) -> None:
         )
 
 
-def injective(a: np.ndarray) -> bool:
-    """Whether no two elements can share memory: each stride passes over all smaller ones."""
-    reach = 0
-    for stride, n in sorted((s, n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
-        if stride <= reach:
-            return False
-        reach += stride * (n - 1)
-    return True
-
-
 def dense(a: Any) -> bool:
     """Whether the elements fill their memory without gaps or overlaps, in any order of dims."""
     expected = a.itemsize if a.__class__ is np.ndarray else 1
@@ -322,6 +359,14 @@ def dense(a: Any) -> bool:
             return False
         expected *= n
     return True
+
+
+def _kept(x: Any, floating: bool) -> Any:
+    """A number's part in the kind of a call: its class, and with integers its value too."""
+    kind = x.__class__
+    if kind not in (int, float):
+        return None if isinstance(x, Tensor) else NotImplemented
+    return kind if floating else (kind, x)
 
 
 def _in_order(operands: Sequence[np.ndarray]) -> bool:
@@ -345,6 +390,15 @@ def _number(value: Any, dtype: np.dtype) -> np.ndarray:
 def zero(g: Tensor) -> Tensor:
     """The gradient of what does not change with its input: it has no history of its own."""
     return g.detach().new_zeros(g.shape)  # type: ignore[attr-defined]
+
+
+def unknown(name: str, input: str) -> Callable:
+    """The derivative rule of an input that has none: asking for it is an error."""
+
+    def vjp(g: Tensor) -> Tensor:
+        raise RuntimeError(f"{name}: the derivative for '{name}: {input}' is not implemented.")
+
+    return vjp
 
 
 def loop(f: Callable) -> Callable:
@@ -371,7 +425,7 @@ def _writing(f: Callable) -> Callable:
 # -- the short way for small tensors on the CPU -----------------------------------------------
 
 
-def unary_call(op: Elementwise) -> Callable[[Tensor], Tensor]:
+def unary_call(op: Elementwise, named: str = "input") -> Callable[[Tensor], Tensor]:
     """The operator as a function of one tensor, with a short way where no cast is needed."""
     loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
     fast = _same_loops(op)
@@ -380,11 +434,14 @@ def unary_call(op: Elementwise) -> Callable[[Tensor], Tensor]:
         x = input
         if x.__class__ is not Tensor and not isinstance(x, Tensor):
             raise TypeError(
-                f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}"
+                f"{op.name}(): argument '{named}' (position 1) must be Tensor, not "
+                f"{type(x).__name__}"
             )
         d, dtype = x._data, fast.get(x.dtype)
         if dtype is None or d.__class__ is not ndarray or d.size > big or state.transforms:
             return op(x)
+        if not d.flags.c_contiguous:
+            return op(x)  # NumPy would choose another order of dimensions
         token = enter()
         r = loop(d)
         leave(token)
@@ -398,8 +455,11 @@ def unary_call(op: Elementwise) -> Callable[[Tensor], Tensor]:
     return call
 
 
-def binary_call(op: Elementwise) -> Callable[[Any, Any], Tensor]:
-    """The operator as a function of a tensor and a tensor or number, with a short way."""
+def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any, Any], Tensor]:
+    """The operator as a function of a tensor and a tensor or number, with a short way.
+
+    `take(x, y)` gives the operands, or refuses them; `tensors`: numbers are always refused.
+    """
     loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
     fast, differentiable, saves, rules = _same_loops(op), op.rules is not None, op.saves, op.rules
 
@@ -409,15 +469,18 @@ def binary_call(op: Elementwise) -> Callable[[Any, Any], Tensor]:
             d, dtype = x._data, fast.get(x.dtype)
             e = y._data if isinstance(y, Tensor) else y
         except AttributeError:
-            return op(as_operand(op.name, x), as_operand(op.name, y))
+            return op(*take(x, y))
         if dtype is None or d.__class__ is not ndarray or d.size > big or state.transforms:
-            return op(x, as_operand(op.name, y))
+            return op(*take(x, y))
+        if not (d.flags.c_contiguous and (e.__class__ is not ndarray or e.flags.c_contiguous)):
+            return op(*take(x, y))  # NumPy would choose another order of dimensions
         if e is y:
             kind = e.__class__
-            if (kind is not float or x.dtype.category != 2) and (
-                kind is not int or x.dtype.category not in (1, 2)
+            if tensors or (
+                (kind is not float or x.dtype.category != 2)
+                and (kind is not int or x.dtype.category not in (1, 2))
             ):
-                return op(x, as_operand(op.name, y))
+                return op(*take(x, y))
         elif e.__class__ is not ndarray or y.dtype is not x.dtype or e.size > big:
             return op(x, y)
         token = enter()
@@ -467,6 +530,36 @@ def as_operand(name: str, x: Any) -> Any:
     raise TypeError(f"{name}(): argument must be Tensor or Number, not {type(x).__name__}")
 
 
+def operands(
+    name: str, numbers: str, names: Sequence[str]
+) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """A function that makes operands of two arguments; `numbers` says which may be numbers."""
+    refused = {
+        "any": (),
+        "one": ((False, False),),
+        "other": ((False, False), (False, True)),
+        "none": ((False, False), (False, True), (True, False)),
+    }[numbers]
+
+    def take(x: Any, y: Any) -> tuple[Any, Any]:
+        pair = as_operand(name, x), as_operand(name, y)
+        tensors = isinstance(pair[0], Tensor), isinstance(pair[1], Tensor)
+        if tensors in refused:
+            if numbers == "one":
+                raise TypeError(
+                    f"{name}() received an invalid combination of arguments - got "
+                    f"({type(x).__name__}, {type(y).__name__}), but expected one Tensor at least"
+                )
+            at = tensors.index(False)
+            raise TypeError(
+                f"{name}(): argument '{names[at]}' (position {at + 1}) must be "
+                f"Tensor, not {type((x, y)[at]).__name__}"
+            )
+        return pair
+
+    return take
+
+
 # -- out= and in-place, one rule each -----------------------------------------------------------
 
 
@@ -510,5 +603,5 @@ def resize_out(name: str, out: Tensor, shape: tuple[int, ...]) -> None:
 
         out._data = accelerator.empty(tuple(shape), out.dtype, out.device)
     # the memory it had may have other views: they keep it, with its storage
-    out._storage = Storage(out._data, out._version)
+    out._storage = Storage(out._data, out.storage_.version)
     out._base = out._view = None

@@ -66,6 +66,11 @@ def embedding_op(
 def _backward_meta(
     g: Tensor, index: Tensor, *, num: int, padding_idx: int | None, scale_grad_by_freq: bool
 ) -> tuple:
+    if tuple(g._data.shape[:-1]) != tuple(index._data.shape) or index.dtype.category != 1:
+        raise RuntimeError(
+            f"embedding_backward: expected an integer index for each row of the gradient, got "
+            f"{index.dtype} of {tuple(index.shape)} for {tuple(g.shape)}"
+        )
     return (num, g._data.shape[-1]), g.dtype
 
 
@@ -75,6 +80,7 @@ def _backward(
     width = g.shape[-1]
     index, g = index.reshape(-1), g.reshape(-1, width)
     out = host.zeros((num, width), g.dtype)
+    rows.check_bounds(index, num, 0, wrap=False)
     rows.add_rows(out, index, g)
     if scale_grad_by_freq:
         out /= np.maximum(np.bincount(index, minlength=num), 1).astype(g.dtype)[:, None]
@@ -186,18 +192,18 @@ def _aten_embedding(
 PUBLIC["embedding"] = _aten_embedding
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """`(*)` of class numbers as `(*, num_classes)` of zeros and a one; all classes up to the
     highest by default."""
-    if tensor.dtype is not dtypes.int64:
+    if input.dtype is not dtypes.int64:
         raise RuntimeError(
-            f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}"
+            f"one_hot is only applicable to index tensor of type LongTensor, got {input.dtype}"
         )
-    if not tensor._data.size:
+    if not input._data.size:
         if num_classes <= 0:
-            raise RuntimeError("one_hot: Can not infer total number of classes from empty tensor.")
-        return tensor.new_zeros((*tensor.shape, num_classes))  # type: ignore[attr-defined]
-    data = tensor.detach().cpu()._data  # type: ignore[attr-defined]
+            raise RuntimeError("one_hot: Can not infer total number of classes from empty input.")
+        return input.new_zeros((*input.shape, num_classes))  # type: ignore[attr-defined]
+    data = input.detach().cpu()._data  # type: ignore[attr-defined]
     low, high = int(data.min()), int(data.max())
     if low < 0:
         raise RuntimeError(f"one_hot: Class values must be non-negative, got {low}.")
@@ -209,14 +215,14 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise RuntimeError(
             f"one_hot: Class values must be smaller than num_classes, got {high} of {num_classes}."
         )
-    if tensor.is_cpu:
+    if input.is_cpu:
         out = host.zeros((data.size, num_classes), np.dtype(np.int64))
         out[np.arange(data.size), data.reshape(-1)] = 1
         return from_data(out.reshape(*data.shape, num_classes))
-    zeros = zeros_for(tensor, (*tensor._data.shape, num_classes))
-    at, one = tensor.detach().unsqueeze(-1), tensor.new_ones(())  # type: ignore[attr-defined]
+    zeros = zeros_for(input, (*input._data.shape, num_classes))
+    at, one = input.detach().unsqueeze(-1), input.new_ones(())  # type: ignore[attr-defined]
     one = one.expand(at.shape)
-    return scatter_op(zeros, at, one, dim=tensor._data.ndim, reduce=None, include_self=True)
+    return scatter_op(zeros, at, one, dim=input._data.ndim, reduce=None, include_self=True)
 
 
 FUNCTIONAL["one_hot"] = one_hot
@@ -232,6 +238,7 @@ def _search_meta(table: Tensor, values: Tensor, *, right: bool, dtype: dtypes.DT
 @primitive(
     name="searchsorted",
     meta=_search_meta,
+    triton="search.searchsorted",
     vjp=(None, None),
     samples=lambda s: [
         s(np.sort(s.reals((5,))), (2, 3), right=False, dtype=dtypes.int64, smooth=False),

@@ -325,12 +325,14 @@ def _median(name: str, skip_nan: bool) -> tuple[Callable, Callable]:
         name=f"{name}_dim",
         outputs=("out", "indices"),
         meta=pair_spec(name),
+        triton=f"sort.{name}_dim",
         samples=lambda s: [x for x in samples(s, s.distinct) if len(x.params["dims"]) < 2],
         vjp=joint(put_at),
     )(along)
     every = primitive(
         name=name,
         meta=spec(same, name),
+        triton=f"sort.{name}",
         vjp=_share,
         samples=lambda s: [
             s(s.distinct((3, 4)), dims=(0, 1), keepdim=False),

@@ -42,7 +42,7 @@ def _ends(n: int, like: Tensor, dim: int, inner: float) -> Tensor:
 
 @primitive(
     meta=lambda x, *, dims, inverse, norm: (tuple(x._data.shape), x.dtype),
-    vjp=lambda g, dims, inverse, norm: fft_c2c(
+    vjp=lambda g, dims, inverse, norm: fft_c2c(  # type: ignore
         g, dims=dims, inverse=not inverse, norm=SWAPPED[norm]
     ),
     samples=lambda s: [

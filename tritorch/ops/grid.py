@@ -19,6 +19,7 @@ from ..runtime import parallel
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import fmod, where
+from .autocast import listed
 
 MODES = ("bilinear", "nearest", "bicubic")
 PADDINGS = ("zeros", "border", "reflection")
@@ -124,6 +125,8 @@ def _combined(grid: Sequence, sizes: Sequence[int], f: Functions, **how: Any) ->
     return along, found
 
 
+POINTS = 1 << 13  # points of a piece of images
+
 # -- on NumPy arrays ------------------------------------------------------------------------------
 
 
@@ -135,27 +138,48 @@ def _weight(along: list, which: tuple, inside: Any, shape: tuple, dtype: Any) ->
     return np.where(inside | ~np.isfinite(w), w, w.dtype.type(0))
 
 
-def _points(grid: np.ndarray, n: int) -> list[np.ndarray]:
-    """The coordinates of image `n`, the slowest dimension first."""
-    flat = grid[n].reshape(-1, grid.shape[-1])
+def _points(grid: np.ndarray) -> list[np.ndarray]:
+    """The coordinates of some images' points, the slowest dimension first."""
+    flat = grid.reshape(-1, grid.shape[-1])
     return [np.ascontiguousarray(flat[:, d]) for d in reversed(range(grid.shape[-1]))]
 
 
-def _matrix(grid: np.ndarray, n: int, sizes: tuple, how: dict) -> tuple:
-    """The sparse matrix (points, elements) of image `n`, with the taps that made it."""
+def _matrix(grid: np.ndarray, sizes: tuple, how: dict) -> tuple:
+    """The sparse matrix (points, elements) of some images, with the taps that made it."""
     from scipy.sparse import csr_array
 
-    points = _points(grid, n)
-    count = points[0].size
-    along, found = _combined(points, sizes, NUMPY, **how)
-    columns = np.empty((count, len(found)), np.int32)
+    images, elements = grid.shape[0], math.prod(sizes)
+    count = grid.size // grid.shape[-1]
+    along, found = _combined(_points(grid), sizes, NUMPY, **how)
+    first = np.repeat(np.arange(images) * elements, count // images)
+    shape = (count, images * elements)
+    kind = np.int32 if max(*shape, count * len(found)) < 1 << 31 else np.int64
+    columns = np.empty((count, len(found)), kind)
     values = np.empty((count, len(found)), grid.dtype)
     for j, (which, index, inside) in enumerate(found):
         columns[:, j] = index
+        columns[:, j] += first
         values[:, j] = _weight(along, which, inside, (count,), grid.dtype)
-    ends = np.arange(0, count * len(found) + 1, len(found), dtype=np.int32)
-    shape = (count, math.prod(sizes))
-    return csr_array((values.reshape(-1), columns.reshape(-1), ends), shape=shape), along, found
+    ends = np.arange(0, count * len(found) + 1, len(found), dtype=kind)
+    m = csr_array((values.reshape(-1), columns.reshape(-1), ends), shape=shape)
+    taps = [(which, columns[:, j], inside) for j, (which, _, inside) in enumerate(found)]
+    return m, along, taps
+
+
+def _channels_last(x: np.ndarray) -> np.ndarray:
+    """(N, C, *sizes) as (N * elements, C)."""
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], -1).transpose(0, 2, 1)).reshape(
+        -1, x.shape[1]
+    )
+
+
+def _channels_first(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return rows.reshape(shape[0], -1, shape[1]).transpose(0, 2, 1).reshape(shape)
+
+
+def _by_images(body: Any, n: int, points: int) -> None:
+    """`body(start, stop)` over images, so many at once that the loops over points are long."""
+    parallel.run(body, n, max(1, POINTS // max(points, 1)))
 
 
 def _grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align: bool) -> Any:
@@ -164,13 +188,12 @@ def _grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, al
     out = np.empty((n, c, *grid.shape[1:-1]), x.dtype)
 
     def body(start: int, stop: int) -> None:
-        for i in range(start, stop):
-            m, _, _ = _matrix(grid, i, tuple(sizes), how)
-            rows = np.ascontiguousarray(x[i].reshape(c, -1).T)
-            out[i] = (m @ rows).T.reshape(out.shape[1:])
+        m, _, _ = _matrix(grid[start:stop], tuple(sizes), how)
+        part = out[start:stop]
+        part[...] = _channels_first(m @ _channels_last(x[start:stop]), part.shape)
 
     if out.size:
-        parallel.run(body, n, 1)
+        _by_images(body, n, math.prod(grid.shape[1:-1]))
     return out
 
 
@@ -194,23 +217,22 @@ def _slopes(c: np.ndarray, size: int, mode: str, padding: str, align: bool) -> n
 def _grid_sample_backward(
     grad: np.ndarray, x: np.ndarray, grid: np.ndarray, *, mode: str, padding: str, align: bool
 ) -> tuple:
-    n, c, *sizes = x.shape
+    n, _, *sizes = x.shape
     how = {"mode": mode, "padding": padding, "align": align}
     gx, ggrid = np.zeros_like(x), np.zeros_like(grid)
 
     def body(start: int, stop: int) -> None:
-        for i in range(start, stop):
-            m, along, found = _matrix(grid, i, tuple(sizes), how)
-            g = np.ascontiguousarray(grad[i].reshape(c, -1).T)
-            gx[i] = (m.T @ g).T.reshape(x.shape[1:])
-            if mode != "nearest":
-                rows = np.ascontiguousarray(x[i].reshape(c, -1).T)
-                ggrid[i] = _to_grid(g, rows, _points(grid, i), along, found, sizes, how).reshape(
-                    ggrid.shape[1:]
-                )
+        part = grid[start:stop]
+        m, along, found = _matrix(part, tuple(sizes), how)
+        g = _channels_last(grad[start:stop])
+        gx[start:stop] = _channels_first(m.T @ g, gx[start:stop].shape)
+        if mode != "nearest":
+            rows = _channels_last(x[start:stop])
+            found_grid = _to_grid(g, rows, _points(part), along, found, sizes, how)
+            ggrid[start:stop] = found_grid.reshape(part.shape)
 
     if grad.size:
-        parallel.run(body, n, 1)
+        _by_images(body, n, math.prod(grid.shape[1:-1]))
     return gx, ggrid
 
 
@@ -223,7 +245,7 @@ def _to_grid(
     dims = len(along)
     out = np.zeros((points[0].size, dims), g.dtype)
     for which, index, inside in found:
-        value = np.einsum("pc,pc->p", rows.take(index.astype(np.int64), axis=0), g) * inside
+        value = np.einsum("pc,pc->p", rows.take(index, axis=0), g) * inside
         for d in range(dims):
             w = inner[d][which[d]] * value
             for e in range(dims):
@@ -268,6 +290,7 @@ def _backward_samples(s: Any) -> list:
         (tuple(grid._data.shape), grid.dtype),
     ],
     cpu=_grid_sample_backward,
+    triton="grid.backward",
     samples=_backward_samples,
 )
 def grid_sample_backward(
@@ -287,6 +310,7 @@ def _vjp(g: Any, x: Any, grid: Any, mode: str, padding: str, align: bool) -> Any
     name="grid_sample",
     meta=_meta,
     cpu=_grid_sample,
+    triton="grid.forward",
     vjp=joint(_vjp),
     samples=lambda s: [s(x, grid, **how) for x, grid, how in _cases(s)],
 )
@@ -297,7 +321,8 @@ def grid_sample_op(x: Any, grid: Any, *, mode: str, padding: str, align: bool) -
     points = [grid.select(-1, d).reshape(n, 1, count) for d in reversed(range(len(sizes)))]
     how = {"mode": mode, "padding": padding, "align": align}
     along, found = _combined(points, sizes, TENSOR, **how)
-    flat, out = x.reshape(n, c, math.prod(sizes)), 0
+    out: Any = 0
+    flat = x.reshape(n, c, math.prod(sizes))
     for which, index, inside in found:
         at = index.detach().long().expand(n, c, count)
         value = where(inside, flat.gather(2, at), 0.0)
@@ -357,6 +382,7 @@ def _aligned(name: str, align_corners: bool | None) -> bool:
     return bool(align_corners)
 
 
+@listed
 def grid_sample(
     input: Tensor,
     grid: Tensor,
@@ -391,6 +417,7 @@ def grid_sample(
     return _sampled(input, grid, mode, padding_mode, align)
 
 
+@listed
 def grid_sampler(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:

@@ -59,7 +59,7 @@ def _group_norm(
             )
         else:
             scale = np.repeat(rstd[start:stop], c // groups, axis=1) * weight
-            np.multiply(apart, scale[:, :, None], out=o)
+            lines.across(np.multiply, apart, scale[:, :, None], o)
         if bias is not None:
             np.add(o, bias[:, None], out=o)
 
@@ -88,7 +88,8 @@ def _group_norm_backward(
     def body(start: int, stop: int) -> None:
         gb, o, r = g[start:stop], result[start:stop], rstd[start:stop]
         spread = np.repeat(r, size, axis=1)
-        apart = whole[start:stop] - np.repeat(mean[start:stop], size, axis=1)[:, :, None]
+        centre = np.repeat(mean[start:stop], size, axis=1)[:, :, None]
+        apart = lines.across(np.subtract, whole[start:stop], centre, lines.scratch(gb))
         plain, along = inner_sums(gb), inner_sums(gb, apart)
         sums[0].add(start, along * spread)
         sums[1].add(start, plain)
@@ -98,7 +99,7 @@ def _group_norm_backward(
 
         shift = np.repeat(of_groups(plain) * r, size, axis=1)
         slope = np.repeat(of_groups(along) * r**3, size, axis=1)
-        np.multiply(gb, (spread * w)[:, :, None], out=o)
+        lines.across(np.multiply, gb, (spread * w)[:, :, None], o)
         apart *= slope[:, :, None]
         np.subtract(o, apart, out=o)
         np.subtract(o, shift[:, :, None], out=o)

@@ -15,7 +15,9 @@ import numpy as np
 from .. import dtypes, errors
 from ..autograd.mode import state
 from ..autograd.rules import Rules, joint
+from ..autograd.saved import Packed
 from ..op import Op, primitive
+from ..runtime import host, layout, parallel
 from ..tensor import Tensor, wrap
 from . import rows
 from .api import attach
@@ -34,9 +36,12 @@ SMALL = 256  # elements below which NumPy's own indexing costs least
 class _IndexRules(Rules):
     """Saves the index tensors and the shape of what they index, not its values."""
 
-    def save(self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence) -> dict:
+    def save(
+        self, inputs: Sequence, outputs: Sequence[Tensor], edges: Sequence, later: bool = False
+    ) -> dict:
         first = self.op.inputs.index("indices")
-        indices = [(t, t._version) for t in inputs[first:]]
+        kept = [self._keep(t) for t in inputs[first:]]
+        indices: list = [Packed(t) for t, _ in kept] if state.saved_hooks else kept
         return {"x_shape": tuple(inputs[0]._data.shape), "indices": indices}
 
     def names_input(self, needs: tuple[bool, ...], i: int) -> bool:
@@ -101,6 +106,7 @@ def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
     meta=_index_meta,
     triton="index.index",
     exact=True,
+    strided=True,
     vjp=joint(_index_vjp),
     samples=lambda s: [
         s((3, 4), s.ints(3, (5,)), dims=(0,)),
@@ -112,16 +118,40 @@ def _index_vjp(g: Tensor, indices: list, x_shape: tuple, dims: tuple) -> tuple:
 )
 def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
     """`x[..., i0, i1, ...]` with an integer tensor for each of `dims`, which broadcast."""
+    out = _gathered(x, indices, dims)
+    plain = x.flags.c_contiguous and all(i.flags.c_contiguous for i in indices)
+    order = None if plain and 1 not in out.shape else _order(x, indices, dims, out.shape)
+    if order is None:
+        return out if out.flags.c_contiguous else rows.copy_of(out)
+    turned = host.empty(tuple(out.shape[d] for d in order), out.dtype)
+    return parallel.copy(turned.transpose(layout.inverse(order)), out)
+
+
+def _gathered(x: np.ndarray, indices: Sequence[np.ndarray], dims: tuple[int, ...]) -> np.ndarray:
     if len(dims) == 1:
         if x.size <= SMALL and indices[0].size <= SMALL:
             try:
-                return x[indices[0]] if dims == (0,) else x[(ALL,) * dims[0] + indices]
+                return x[indices[0]] if dims == (0,) else x.take(indices[0], dims[0])
             except IndexError:
                 _check_bounds(x.shape, indices, dims)
                 raise
         return rows.take(x, indices[0], dims[0])
     _check_bounds(x.shape, indices, dims)
     return x[_key(x.ndim, indices, dims)]
+
+
+def _order(x: Any, indices: Sequence, dims: tuple, shape: tuple) -> tuple[int, ...] | None:
+    """The order of dimensions in memory: what is indexed has no order of its own, but its index."""
+    n = max(i.ndim for i in indices)
+    lead = dims[0] if adjacent(dims) else 0
+    rest = [s for d, s in enumerate(x.strides) if d not in dims]
+    operands = [(shape, (*rest[:lead], *(0,) * n, *rest[lead:]))]
+    for i in indices:
+        first, last = (i.strides[0] * i.shape[0], i.strides[-1]) if i.ndim else (1, 1)
+        before, after = n - i.ndim + lead, len(rest) - lead
+        ones = (1,) * before + i.shape + (1,) * after
+        operands.append((ones, (first,) * before + i.strides + (last,) * after))
+    return layout.order_of(shape, tuple(operands))
 
 
 def _key(n: int, indices: Sequence[np.ndarray], dims: tuple[int, ...]) -> tuple:
@@ -170,6 +200,7 @@ def _put_vjp(
     meta=_put_meta,
     triton="scatter.index_put",
     exact=True,
+    strided=True,
     vjp=joint(_put_vjp),
     samples=lambda s: [
         s((3, 4), (2, 4), np.array([2, 0]), dims=(0,), accumulate=False),
@@ -183,7 +214,7 @@ def index_put_op(
     x: Any, values: Any, *indices: Any, dims: tuple[int, ...], accumulate: bool
 ) -> Any:
     """A copy of `x` with `values` stored, or added, where `index` would read."""
-    out = rows.copy_of(x)
+    out = rows.copy_of(x, strided=True)
     put_at(out, values, indices, dims, accumulate)
     return out
 

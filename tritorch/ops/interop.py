@@ -1,4 +1,4 @@
-"""A tensor's memory seen from outside: storage objects, type names, NumPy and DLPack."""
+"""A tensor seen from outside: type names, NumPy and DLPack."""
 
 from __future__ import annotations
 
@@ -11,57 +11,6 @@ from ..device import CPU
 from ..tensor import Tensor, from_data, wrap
 from .api import attach, public
 from .copy import to
-
-
-class UntypedStorage:
-    """The memory of a tensor and its views, in bytes: size, address, device."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self._storage = tensor.storage_
-        self.device = tensor.device
-
-    def nbytes(self) -> int:
-        owner = self._storage.owner
-        if owner.__class__ is not np.ndarray:
-            return owner.memory.nbytes
-        if not owner.size:
-            return 0
-        reach = sum((n - 1) * s for n, s in zip(owner.shape, owner.strides, strict=True))
-        return reach + owner.itemsize
-
-    size = __len__ = nbytes
-
-    def data_ptr(self) -> int:
-        owner = self._storage.owner
-        if owner.__class__ is not np.ndarray:
-            return owner.memory.ptr
-        return owner.__array_interface__["data"][0] if owner.size else 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and self._storage is other._storage
-
-    def __hash__(self) -> int:
-        return hash(id(self._storage))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.nbytes()} bytes on {self.device}>"
-
-
-class TypedStorage(UntypedStorage):
-    """The same, with sizes in elements of the tensor's dtype."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        super().__init__(tensor)
-        self.dtype = tensor.dtype
-
-    def size(self) -> int:
-        return self.nbytes() // self.dtype.itemsize
-
-    __len__ = size
-
-    def untyped(self) -> UntypedStorage:
-        return self
-
 
 TYPE_NAMES = {
     "float16": "Half",
@@ -167,5 +116,3 @@ for _f in (_array_wrap, _dlpack, _dlpack_device):
 for _f in (share_memory_, is_shared, pin_memory, is_pinned):
     attach(_f.__name__, _f)
 attach("type", type_)
-attach("untyped_storage", lambda self: UntypedStorage(self))
-attach("storage", lambda self: TypedStorage(self))

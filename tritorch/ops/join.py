@@ -78,7 +78,7 @@ def cat_op(*xs: Any, dim: int) -> Any:
     same = all(x.dtype == first.dtype for x in xs)
     size = sum(x.size for x in xs)
     if same and size <= parallel.BIG:
-        return np.concatenate(xs, axis=dim)
+        return _concatenated(xs, dim)
     dtype = first.dtype
     for x in () if same else xs[1:]:
         dtype = dtypes.promote_types(dtypes.of(dtype), dtypes.of(x.dtype)).np
@@ -136,7 +136,7 @@ def _joined(tensors: Any, dim: int, new_dim: bool) -> Tensor | None:
         return None
     dim = dim + n if dim < 0 else dim
     try:
-        data = np.stack(datas, dim) if new_dim else np.concatenate(datas, dim)
+        data = _concatenated(datas, dim, new_dim)
     except ValueError:
         return None
     out = wrap(data, dtype)  # type: ignore[arg-type]
@@ -145,8 +145,14 @@ def _joined(tensors: Any, dim: int, new_dim: bool) -> Tensor | None:
     return out
 
 
+def _concatenated(arrays: Sequence[np.ndarray], dim: int, new_dim: bool = False) -> np.ndarray:
+    """Joined in the ordinary order of dimensions, also where all arrays have another one."""
+    data = np.stack(arrays, dim) if new_dim else np.concatenate(arrays, dim)
+    return data if data.flags.c_contiguous else np.ascontiguousarray(data)
+
+
 @public("concat", "concatenate", method=False, out=True)
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors behind each other along an existing dimension, promoted to one dtype.
 
     All have the same shape but for `dim`; one-dimensional tensors without elements are left out.
@@ -156,6 +162,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         >>> torch.cat([torch.zeros(2, 1), torch.ones(2, 2)], dim=1).tolist()
         [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     """
+    dim = dim if axis is None else axis
     quick = _joined(tensors, dim, False)
     if quick is not None:
         return quick

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..device import CPU, device as Device
-from ..tensor import Tensor
+from .. import dtypes, errors
+from ..device import CPU, device as Device, set_default_device
+from ..dtypes import DType
+from ..formats import strided
+from ..tensor import Size, Tensor
 from .api import PUBLIC, attach, with_out
 from .create import allocate, empty_strided, tensor
 from .interop import TYPE_NAMES
+from .storages import TypedStorage, UntypedStorage
 from .strided import as_strided, storage_size, unfold
 from .view import ints
 
@@ -41,7 +44,9 @@ class _TypedTensor(type):
 
 
 def make_typed(dtype: dtypes.DType, device: Device, args: tuple) -> Tensor:
-    """`FloatTensor(2, 3)` without contents, or `FloatTensor([1, 2])` with them."""
+    """`FloatTensor(2, 3)` or of a Size without contents, or `FloatTensor([1, 2])` with them."""
+    if len(args) == 1 and isinstance(args[0], Size):
+        return allocate(tuple(args[0]), dtype, device, None)
     if len(args) == 1 and isinstance(args[0], list | tuple | np.ndarray | range):
         return tensor(args[0], dtype=dtype, device=device)
     if len(args) == 1 and isinstance(args[0], Tensor):
@@ -55,6 +60,22 @@ def typed(dtype: dtypes.DType, device: Device = CPU) -> type:
     return _TypedTensor(name, (), {"dtype": dtype, "device": device})
 
 
+def set_default_tensor_type(t: Any) -> None:
+    """Make a typed tensor's dtype, and its device where that is a GPU, the default; deprecated."""
+    if isinstance(t, str):
+        place, _, short = t.removeprefix("torch.").rpartition(".")
+        names = {v: k for k, v in TYPE_NAMES.items()}
+        if short.removesuffix("Tensor") not in names or place not in ("", "cuda"):
+            raise TypeError(f"set_default_tensor_type: invalid type object: {t}")
+        dtype = dtypes.of(np.dtype(names[short.removesuffix("Tensor")]))
+        t = typed(dtype, Device(place or "cpu"))
+    if not isinstance(t, _TypedTensor):
+        raise TypeError(f"set_default_tensor_type: invalid type object: {t!r}")
+    dtypes.set_default_dtype(t.dtype)
+    set_default_device(None if t.device == CPU else t.device)
+
+
+PUBLIC["set_default_tensor_type"] = set_default_tensor_type
 for _name, _short in TYPE_NAMES.items():
     if not _short.startswith("Complex"):
         PUBLIC[f"{_short}Tensor"] = typed(getattr(dtypes, "bool_" if _name == "bool" else _name))
@@ -97,12 +118,14 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
 
 def set_(
     self: Tensor,
-    source: Tensor | None = None,
+    source: Any = None,
     storage_offset: int = 0,
     size: Any = None,
     stride: Any = None,
 ) -> Tensor:
-    """Share the memory of another tensor, its geometry or another one."""
+    """Share the memory of another tensor or storage, its geometry or another one."""
+    if isinstance(source, UntypedStorage):
+        source = TypedStorage(source._tensor, dtype=self.dtype).elements
     if source is None:
         source = allocate((0,), self.dtype, self.device, None)
     if not isinstance(source, Tensor):
@@ -141,6 +164,20 @@ for _name in (
 ):  # fmt: skip
     if _name in PUBLIC:
         _copied(_name, PUBLIC[_name])
+
+
+def _slice(
+    input: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    d = errors.wrap_dim("slice_copy", dim, input._data.shape)
+    return input[(slice(None),) * d + (slice(start, end, step),)]  # type: ignore[index]
+
+
+_copied("slice", _slice)
 _copied("expand", lambda input, *size: input.expand(*size))
 _copied("unfold", unfold)
 _copied("view", _view)
@@ -149,29 +186,44 @@ _copied("detach", lambda input: input.detach())
 attach("narrow_copy", PUBLIC["narrow_copy"])
 
 
-class layout:
-    """How a tensor's elements are kept: always `strided` here."""
-
-    def __repr__(self) -> str:
-        return "tritorch.strided"
-
-
-strided = layout()
-
-
-def new_empty_strided(self: Tensor, size: Any, stride: Any, **kwargs: Any) -> Tensor:
+def new_empty_strided(
+    self: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:
     """`empty_strided` with this tensor's dtype and device."""
-    given = {"dtype": self.dtype, "device": self.device}
-    return empty_strided(size, stride, **{**given, **{k: v for k, v in kwargs.items() if v}})
+    return empty_strided(
+        size,
+        stride,
+        dtype=dtype or self.dtype,
+        device=device or self.device,
+        requires_grad=requires_grad,
+    )
 
 
-def dim_order(self: Tensor) -> tuple[int, ...]:
-    """The dimensions from the slowest to the fastest in memory."""
+def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
+    """The dimensions from the slowest to the fastest in memory.
+
+    `ambiguity_check`: RuntimeError where another order describes the memory as well; unless it is
+    a list of memory formats and the tensor has one of them.
+    """
     steps = self.stride()  # type: ignore[attr-defined]
+    several = len({*steps, 0}) <= len(steps) or 1 in self.shape
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    known = any(self.is_contiguous(memory_format=f) for f in formats)  # type: ignore[attr-defined]
+    if ambiguity_check is not False and several and not known:
+        raise RuntimeError(
+            f"dim_order: the tensor of shape {tuple(self.shape)} does not have unique dim order; "
+            f"its strides are {steps}"
+        )
     return tuple(sorted(range(self.ndim), key=lambda d: (-steps[d], d)))
 
 
-PUBLIC["layout"], PUBLIC["strided"] = layout, strided  # type: ignore[assignment]
 Tensor.layout = property(lambda self: strided)  # type: ignore[attr-defined]
 for _f in (new, resize_, resize_as_, set_, new_empty_strided, dim_order):
     attach(_f.__name__, _f)

@@ -168,6 +168,7 @@ def _backward_meta(
     outputs=("gx", "gw", "gb"),
     meta=_backward_meta,
     cpu=_backward,
+    triton="linear_entropy.backward",
     samples=_backward_samples,
 )
 def linear_entropy_backward(
@@ -216,6 +217,7 @@ def _vjp(
         (tuple(x._data.shape[:1]), dtypes.accumulation(x.dtype)),
     ],
     cpu=_forward,
+    triton="linear_entropy.forward",
     vjp=joint(_vjp),
     samples=_samples,
 )

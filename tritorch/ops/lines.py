@@ -15,7 +15,7 @@ import numpy as np
 
 from ..runtime import host, parallel
 
-BLOCK = 1 << 16
+BLOCK = 1 << 18  # large, as two threads whose calls are short wait for the interpreter's lock
 SMALL = 1 << 13  # elements up to which the calls of NumPy cost more than what they do
 
 
@@ -29,16 +29,17 @@ class _Buffers(threading.local):
 _buffers = _Buffers()
 
 
-def scratch(like: Any, slot: int = 0) -> np.ndarray:
+def scratch(like: Any, slot: int = 0, dtype: Any = None) -> np.ndarray:
     """Uninitialised memory in the shape and dtype of a block, until this thread asks for the slot
     again: a fresh array would cost as much as a pass over it."""
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
     if not 2048 <= like.size <= 4 * BLOCK:
-        return np.empty(like.shape, like.dtype)
-    key = slot, like.dtype
+        return np.empty(like.shape, dtype)
+    key = slot, dtype
     buffers = _buffers.found
     found = buffers.get(key)
     if found is None or found.size < like.size:
-        found = buffers[key] = np.empty(max(like.size, BLOCK), like.dtype)
+        found = buffers[key] = np.empty(max(like.size, BLOCK), dtype)
     return found[: like.size].reshape(like.shape)
 
 
@@ -66,7 +67,7 @@ def blocks(f: Callable, *arrays: np.ndarray | None) -> None:
     Arrays with a size of 1 in the dimension that is cut are handed over whole.
     """
     first = next(a for a in arrays if a is not None)
-    if first.size <= parallel.BLOCK:
+    if first.size <= parallel.BIG:
         f(*arrays)
         return
     outer, n = first.shape[:2]
@@ -92,6 +93,18 @@ def total(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
         if x.size > 4096:  # einsum adds in vectors, `add.reduce` half as fast
             return np.einsum("ij->i", x)[:, None]
     return np.add.reduce(x if y is None else x * y, axis=1, keepdims=True)
+
+
+def across(f: np.ufunc, x: np.ndarray, column: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """`f(x, column)` with one number for each line; `out` is other memory than `x`.
+
+    A loop of NumPy over a short line with one number is half as fast as writing the number along
+    the line and then taking `f` of two whole arrays.
+    """
+    if x.size <= SMALL or x.shape[-1] >= 8192 or column.shape[-1] != 1 or x.dtype != out.dtype:
+        return f(x, column, out=out)
+    np.copyto(out, column)
+    return f(x, out, out=out)
 
 
 def like(x: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from .activation import logsigmoid
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
+from .autocast import listed
 from .cross_entropy import reduction_of
 from .elementwise import Elementwise, loop
 
@@ -27,6 +28,7 @@ def reduced(loss: Any, reduction: str) -> Any:
 
 def functional(f: Callable) -> Callable:
     """Publish `f` in `nn.functional`."""
+    f = listed(f)
     FUNCTIONAL[f.__name__] = f
     return f
 

@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from .activation import logsigmoid
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import minimum, where
+from .autocast import listed
 from .copy import to
 from .cross_entropy import reduction_of
 from .loss import by_number, functional, raised, reduced
@@ -20,6 +21,7 @@ from .vector_norm import norm
 # -- distances ------------------------------------------------------------------------------------
 
 
+@listed
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """`sum(x1 x2) / (|x1| |x2|)` along `dim`, each size held at `eps` at least.
 

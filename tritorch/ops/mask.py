@@ -98,7 +98,7 @@ class _MaskedFill(Update):
 
 def _fresh(x: np.ndarray, mask: np.ndarray, value: np.ndarray) -> np.ndarray:
     shape = x.shape if x.shape == mask.shape else np.broadcast_shapes(x.shape, mask.shape)
-    return _filled(x, mask, value, host.empty(shape, x.dtype, x))
+    return _filled(x, mask, value, host.empty(shape, x.dtype))
 
 
 masked_fill_op = _MaskedFill(
@@ -224,6 +224,7 @@ masked_scatter_op = Update(
     "masked_scatter",
     ("x", "mask", "source"),
     meta=_spec,
+    triton="mask.masked_scatter",
     cpu=_scatter,
     exact=True,
     vjp=(lambda g, mask: masked_fill_op(g, mask, g.new_zeros(())), None, _scatter_source),

@@ -332,6 +332,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if a.shape[0] != b.shape[-2]:
         raise mismatch("matmul", (1, a.shape[0]), b.shape)
     row = matmul_op(_slice(input, key=(None,)), other)
+    if m == 2:
+        return row.squeeze_(0)  # type: ignore[attr-defined]  # counts as a change in place, as in PyTorch
     return _slice(row, key=(*(slice(None),) * (row._data.ndim - 2), 0))
 
 

@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType, bool_, uint8
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
 from .attention import attention_op
+from .autocast import listed
 from .batch_norm import batch_norm, batch_norm_op, check_channels
 from .convolution import (
     conv1d,
@@ -25,6 +26,7 @@ from .create import empty_like, ones_like
 from .dropout import dropout
 from .group_norm import group_norm_op
 from .norm import check_shapes, layer_norm_op
+from .positions import index_put
 from .scatter import scatter
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .vector_norm import norm
@@ -39,6 +41,14 @@ CONVOLUTIONS: dict[tuple[bool, int], Callable] = {
 }
 
 
+def _statistics(input: Any, weight: Any, *found: Any) -> tuple:
+    """Statistics, which on the CPU have the dtype of the input where the weight has it too."""
+    if input.is_cpu and (weight is None or weight.dtype is input.dtype):
+        return tuple(t.to(input.dtype) for t in found)
+    return found
+
+
+@listed
 def native_layer_norm(
     input: Any, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,7 +56,7 @@ def native_layer_norm(
     n = check_shapes("native_layer_norm", input, normalized_shape, weight, bias)
     out, mean, rstd = layer_norm_op(input, weight, bias, n=n, eps=eps)
     shape = (*input.shape[: input.ndim - n], *(1,) * n)
-    return out, mean.reshape(shape), rstd.reshape(shape)
+    return out, *_statistics(input, weight, mean.reshape(shape), rstd.reshape(shape))
 
 
 def native_group_norm(
@@ -59,7 +69,7 @@ def native_group_norm(
             f"divisible by {group}, got {tuple(input.shape)}"
         )
     out, mean, rstd = group_norm_op(input, weight, bias, groups=group, eps=eps)
-    return out, mean.reshape(N, group), rstd.reshape(N, group)
+    return out, *_statistics(input, weight, mean.reshape(N, group), rstd.reshape(N, group))
 
 
 def native_batch_norm(
@@ -77,7 +87,7 @@ def native_batch_norm(
     if not training:
         return out, input.new_empty(0), input.new_empty(0)
     _, mean, var = batch_norm_op(input.detach(), None, None, eps=eps)
-    return out, mean, (var + eps).rsqrt()
+    return out, *_statistics(input, weight, mean, (var + eps).rsqrt())
 
 
 def batch_norm_update_stats(
@@ -99,6 +109,50 @@ def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Tensor, Te
     mask = dropout(ones_like(input.detach()), p) != 0
     scale = 0.0 if p == 1 else 1 / (1 - p)
     return input * mask * scale, mask
+
+
+def _batch_norm_with_update(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`native_batch_norm` in training, and an empty reserve for libraries that are not here."""
+    found = native_batch_norm(input, weight, bias, running_mean, running_var, True, momentum, eps)
+    return (*found, input.new_empty(0, dtype=uint8))
+
+
+def native_dropout_backward(grad_output: Any, mask: Any, scale: float) -> Tensor:
+    """The gradient of the input of `native_dropout`."""
+    return grad_output * mask * scale
+
+
+def _clamped(self: Any, indices: Sequence) -> tuple:
+    """Indices of `self[indices]`, those out of bounds at the next bound; None stays."""
+    return tuple(
+        slice(None) if i is None else i.clamp(-n, n - 1)
+        for i, n in zip(indices, self.shape, strict=False)
+    )
+
+
+def _unsafe_masked_index(self: Any, mask: Any, indices: Sequence, fill: Any) -> Tensor:
+    """`self[indices]` with `fill` where the mask is false, whatever the indices are there."""
+    if not self.numel():
+        return (self.new_zeros(()) + fill).expand(mask.shape).clone()
+    return self[_clamped(self, indices)].masked_fill(~mask, fill)
+
+
+def _unsafe_masked_index_put_accumulate(
+    self: Any, mask: Any, indices: Sequence, values: Any
+) -> Tensor:
+    """`self` with `values` added at `indices` where the mask is true."""
+    if not self.numel():
+        return self.clone()
+    put = values.masked_fill(~mask, 0)
+    return index_put(self, _clamped(self, indices), put, accumulate=True)
 
 
 def _softmax_like(f: Callable, name: str) -> None:
@@ -131,7 +185,7 @@ _backward_data(log_softmax_backward, "_log_softmax_backward_data")
 def _safe_softmax(input: Any, dim: int, dtype: DType | None = None) -> Tensor:
     """`softmax` with zeros for a line in which all is -inf."""
     masked = (input == -math.inf).all(dim, keepdim=True)
-    return where(masked, 0.0, softmax(input, dim, dtype))
+    return where(masked, 0.0, softmax(where(masked, 0.0, input), dim, dtype))
 
 
 def convolution(
@@ -161,6 +215,7 @@ def _convolution(*args: Any) -> Tensor:
     return convolution(*args[:9])
 
 
+@listed
 def conv_tbc(input: Any, weight: Any, bias: Any, pad: int = 0) -> Tensor:
     """The convolution of `input` (T, B, C) with `weight` (K, C, O), along time."""
     if input.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
@@ -235,6 +290,10 @@ for _f in (
     native_batch_norm,
     batch_norm_update_stats,
     native_dropout,
+    native_dropout_backward,
+    _batch_norm_with_update,
+    _unsafe_masked_index,
+    _unsafe_masked_index_put_accumulate,
     _safe_softmax,
     convolution,
     _convolution,

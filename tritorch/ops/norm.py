@@ -34,7 +34,7 @@ def centred(x: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The means and variances of rows, (R, N) to (R, 1); each row less its mean goes to `c`."""
     n = x.dtype.type(max(x.shape[1], 1))
     mean = lines.total(x) / n
-    np.subtract(x, mean, out=c)
+    lines.across(np.subtract, x, mean, c)
     return mean, lines.total(c, c) / n
 
 
@@ -119,7 +119,7 @@ def _layer_norm_backward(
 
     def body(start: int, stop: int) -> None:
         gb, o, r = g[start:stop], result[start:stop], rstd[start:stop]
-        c = np.subtract(rows[start:stop], mean[start:stop], out=lines.scratch(gb))
+        c = lines.across(np.subtract, rows[start:stop], mean[start:stop], lines.scratch(gb))
         c *= r
         if affine[0]:
             sums[0].add(start, np.multiply(gb, c, out=o))

@@ -143,7 +143,7 @@ def _picked(x: np.ndarray, k: int, largest: bool, part: slice) -> tuple[np.ndarr
     def body(start: int, stop: int) -> None:
         lines, at = _candidates(x[start:stop], k, largest)
         keys, exact = pack(lines, at, largest)
-        if k < keys.shape[-1]:
+        if part.start or k < keys.shape[-1]:
             keys.partition(k - 1, axis=-1)
         keys = keys[..., part] if part.start else np.sort(keys[..., part], axis=-1)
         np.bitwise_and(keys, LOW, out=indices[start:stop])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from ..op import primitive
 from ..runtime import host
 from ..tensor import Tensor
 from .api import FUNCTIONAL, public
-from .join import cat_op, copy_part
-from .view import _slice
+from .autocast import listed
+from .join import copy_part
 
 ALL = slice(None)
 Pairs = tuple[tuple[int, int], ...]
@@ -88,35 +88,9 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
     return constant_op(input, pad=_pairs("constant_pad_nd", pad, input._data.ndim), value=value)
 
 
-def _piece(x: Tensor, d: int, start: int, stop: int, step: int = 1) -> Tensor:
-    """A part of a dimension; with step -1 in reverse order."""
-    part = _slice(x, key=(ALL,) * d + (slice(start, stop),))
-    return part.flip(d) if step < 0 else part  # type: ignore[attr-defined]
+MODES = ("reflect", "replicate", "circular")
 
-
-def _reflect(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
-    n = x._data.shape[d]
-    return [_piece(x, d, 1, before + 1, -1), x, _piece(x, d, n - 1 - after, n - 1, -1)]
-
-
-def _replicate(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
-    n, shape = x._data.shape[d], tuple(x._data.shape)
-
-    def repeat(part: Tensor, m: int) -> Tensor:
-        return part.expand((*shape[:d], m, *shape[d + 1 :]))  # type: ignore[attr-defined]
-
-    return [repeat(_piece(x, d, 0, 1), before), x, repeat(_piece(x, d, n - 1, n), after)]
-
-
-def _circular(x: Tensor, d: int, before: int, after: int) -> list[Tensor]:
-    n = x._data.shape[d]
-    return [_piece(x, d, n - before, n), x, _piece(x, d, 0, after)]
-
-
-MODES: dict[str, Callable] = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
-
-
-# -- on the CPU: one copy, and the borders from it ------------------------------------------------
+# -- borders: one copy, and the borders from it --------------------------------------------------
 
 
 def _borders(mode: str, d: int, m: int, before: int, after: int) -> Iterator[tuple[tuple, tuple]]:
@@ -157,6 +131,23 @@ def _border_steps(shape: Sequence[int], pad: Pairs, mode: str) -> list[tuple[tup
     return steps
 
 
+def _cropped(shape: Sequence[int], pad: Pairs, mode: str) -> list[tuple[int, np.ndarray]]:
+    """Dimensions cropped at one side and extended at the other, and which element each place holds:
+    edges are those of the whole, unless borders continue from end to start."""
+    found = []
+    for d, (n, (a, b)) in enumerate(zip(shape, pad, strict=True)):
+        if mode != "circular" and min(a, b) < 0 < max(a, b):
+            i = np.arange(n + a + b) - a
+            if mode == "reflect":
+                i = n - 1 - np.abs(n - 1 - np.abs(i))
+            found.append((d, np.clip(i, 0, n - 1)))
+    return found
+
+
+def _without(pad: Pairs, dims: Sequence[int]) -> Pairs:
+    return tuple((0, 0) if d in dims else p for d, p in enumerate(pad))
+
+
 def _border_meta(x: Tensor, *, pad: Pairs, mode: str) -> tuple:
     return tuple(n + a + b for n, (a, b) in zip(x._data.shape, pad, strict=True)), x.dtype
 
@@ -168,6 +159,7 @@ def _border_vjp(g: Tensor, x_shape: tuple, pad: Pairs, mode: str) -> Any:
 @primitive(
     name="pad_borders",
     meta=_border_meta,
+    triton="border.pad",
     exact=True,
     vjp=_border_vjp,
     samples=lambda s: [
@@ -179,6 +171,10 @@ def _border_vjp(g: Tensor, x_shape: tuple, pad: Pairs, mode: str) -> Any:
 )
 def border_op(x: Any, *, pad: Pairs, mode: str) -> Any:
     """`x` within borders that repeat it."""
+    cropped = _cropped(x.shape, pad, mode)
+    for d, index in cropped:
+        x = x.take(index, axis=d)
+    pad = _without(pad, [d for d, _ in cropped])
     inner, source, _ = _interior(x.shape, pad)
     out = host.empty(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype)
     copy_part(out[inner], x[source])
@@ -194,6 +190,7 @@ def _border_backward_meta(g: Tensor, *, shape: tuple, pad: Pairs, mode: str) -> 
 @primitive(
     name="pad_borders_backward",
     meta=_border_backward_meta,
+    triton="border.pad_backward",
     vjp=lambda g, pad, mode: border_op(g, pad=pad, mode=mode),
     samples=lambda s: [
         s((2, 9), shape=(2, 4), pad=((0, 0), (3, 2)), mode="reflect"),
@@ -205,6 +202,12 @@ def _border_backward_meta(g: Tensor, *, shape: tuple, pad: Pairs, mode: str) -> 
 def border_backward(g: Any, *, shape: tuple, pad: Pairs, mode: str) -> Any:
     """The transpose: borders are added to what they repeat."""
     total = g.copy()
+    cropped = _cropped(shape, pad, mode)
+    for d, index in cropped:
+        rows = np.zeros((shape[d], *total.shape[:d], *total.shape[d + 1 :]), g.dtype)
+        np.add.at(rows, index, np.moveaxis(total, d, 0))
+        total = np.ascontiguousarray(np.moveaxis(rows, 0, d))
+    pad = _without(pad, [d for d, _ in cropped])
     for to, of in reversed(_border_steps(shape, pad, mode)):
         part, target = total[to], total[of]
         for d, (n, m) in enumerate(zip(part.shape, target.shape, strict=True)):
@@ -240,7 +243,8 @@ def _check_borders(mode: str, x: Tensor, pad: Sequence[int]) -> None:
                 "pad: Padding size should be less than the corresponding input dimension, but "
                 f"got: padding ({before}, {after}) at dimension {n - 1 - i} of input {shape}"
             )
-        if mode == "circular" and (before > m or after > m):
+        left = m + min(before, 0) + min(after, 0)
+        if mode == "circular" and (before > left or after > left):
             raise RuntimeError(
                 f"pad: Padding value causes wrapping around more than once: ({before}, {after}) at "
                 f"dimension {n - 1 - i} of input {shape}"
@@ -252,6 +256,7 @@ def _check_borders(mode: str, x: Tensor, pad: Sequence[int]) -> None:
             )
 
 
+@listed
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
@@ -275,17 +280,7 @@ def pad(
     if mode not in MODES:
         raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
     _check_borders(mode, input, [int(p) for p in pad])
-    if input.is_cpu:
-        return border_op(input, pad=pairs, mode=mode)
-    x = input
-    for d, (before, after) in enumerate(pairs):
-        if before < 0 or after < 0:  # crop first: the borders are those of what is left
-            n = x._data.shape[d]
-            x = _piece(x, d, max(-before, 0), n + min(after, 0))
-        if before > 0 or after > 0:
-            parts = MODES[mode](x, d, max(before, 0), max(after, 0))
-            x = cat_op(*(p for p in parts if p._data.shape[d]), dim=d)
-    return x if x is not input else input.clone()  # type: ignore[attr-defined]
+    return border_op(input, pad=pairs, mode=mode)
 
 
 FUNCTIONAL["pad"] = pad

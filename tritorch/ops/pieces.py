@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import errors
 from ..tensor import Tensor
-from .api import PUBLIC, attach, public
+from .api import PUBLIC, attach, called, public
+from .arguments import renamed
 from .view import _slice
 
 
@@ -40,7 +42,12 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     shape = input._data.shape
     if not shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    d, start, n = errors.wrap_dim("narrow", dim, shape), int(start), 0
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.category != 1):
+        raise RuntimeError(
+            f"narrow: start must be an 0-dim integral Tensor, got {start.dtype} of shape "
+            f"{tuple(start.shape)}"
+        )
+    d, start = errors.wrap_dim("narrow", dim, shape), int(start)
     n = shape[d]
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
@@ -95,9 +102,15 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     return pieces("split", tensor, sizes, dim)
 
 
-PUBLIC["split_with_sizes"] = PUBLIC["split"]
+@called("split_with_sizes")
+def _split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Any:
+    """Views of pieces of these sizes."""
+    return split(input, split_sizes, dim)
+
+
+PUBLIC["split_with_sizes"] = _split_with_sizes
 attach("split", lambda self, split_size, dim=0: split(self, split_size, dim))
-attach("split_with_sizes", lambda self, split_sizes, dim=0: split(self, split_sizes, dim))
+attach("split_with_sizes", _split_with_sizes)
 
 
 @public()
@@ -113,14 +126,28 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @public()
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(
+    input: Tensor,
+    indices_or_sections: Any = None,
+    dim: int = 0,
+    *,
+    sections: Any = None,
+    indices: Any = None,
+    tensor_indices_or_sections: Tensor | None = None,
+) -> tuple[Tensor, ...]:
     """Views of pieces: that many of nearly equal size, or cut at the given indices."""
+    ways = (indices_or_sections, sections, indices, tensor_indices_or_sections)
+    given = [way for way in ways if way is not None]
+    if len(given) != 1:
+        raise TypeError(
+            f"tensor_split(): expected one of sections and indices, got {len(given)} of them"
+        )
     if not input._data.shape:
         raise RuntimeError(
             "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
         )
     n = input._data.shape[errors.wrap_dim("tensor_split", dim, input._data.shape)]
-    cut = indices_or_sections
+    (cut,) = given
     if isinstance(cut, Tensor):
         cut = cut.tolist()  # type: ignore[attr-defined]
     if isinstance(cut, int):
@@ -135,6 +162,62 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
             for a, b in itertools.pairwise(edges)
         ]
     )
+
+
+def _split_along(name: str, least: int, dim_of: Callable[[int], int], which: str) -> None:
+    def function(
+        input: Tensor, indices_or_sections: Any = None, *, indices: Any = None, sections: Any = None
+    ) -> tuple[Tensor, ...]:
+        cut = next((c for c in (indices_or_sections, indices, sections) if c is not None), None)
+        shape = input._data.shape
+        if len(shape) < least:
+            raise RuntimeError(
+                f"torch.{name} requires a tensor with at least {least} dimension"
+                f"{'s' if least > 1 else ''}, but got a tensor with {len(shape)} dimensions!"
+            )
+        d = dim_of(len(shape))
+        if isinstance(cut, int):
+            if cut <= 0 or shape[d] % cut:
+                raise RuntimeError(
+                    f"torch.{name} attempted to split along dimension {d}, but the size of the "
+                    f"dimension {shape[d]} is not divisible by the split_size {cut}!"
+                )
+        elif not isinstance(cut, tuple | list):
+            raise TypeError(f"{name}(): received an invalid combination of arguments: {cut!r}")
+        return tensor_split(input, cut, d)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"Views of pieces of {which}: that many of equal size, or cut at the given indices."
+    )
+    public()(function)
+
+
+_split_along("hsplit", 1, lambda n: min(n - 1, 1), "the second dimension, a vector's only one")
+_split_along("vsplit", 2, lambda n: 0, "the first dimension")
+_split_along("dsplit", 3, lambda n: 2, "the third dimension")
+
+
+def _unsafe(name: str, f: Callable) -> None:
+    """`split` and its like, whose results may be changed in place under autograd."""
+
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        parts = f(input, *args, **kwargs)
+        for part in parts:
+            if part._view.forbidden == "multi":
+                part._view.forbidden = None
+        return parts
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`{f.__name__}`, whose results may be changed in place under autograd."
+    function.__signature__ = inspect.signature(f)  # type: ignore[attr-defined]
+    PUBLIC[name] = function
+    attach(name, function)
+
+
+_unsafe("unsafe_split", renamed(split, tensor="input", split_size_or_sections="split_size"))
+_unsafe("unsafe_chunk", chunk)
+_unsafe("unsafe_split_with_sizes", _split_with_sizes)
 
 
 @public()

@@ -130,11 +130,18 @@ def _values_vjp(
     return max_pool2d_values_backward(g, x, out, **how)
 
 
-@fused(meta=_sized_meta, cpu=_values_cpu, vjp=_values_vjp, samples=_max_samples)
+@fused(
+    meta=_sized_meta,
+    cpu=_values_cpu,
+    triton="pool.max_pool2d_values",
+    vjp=_values_vjp,
+    samples=_max_samples,
+)
 def max_pool2d_values(
     x: Tensor, *, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Tensor:
-    """`max_pool2d` without indices, for the CPU, where finding them costs more than the maxima."""
+    """`max_pool2d` without indices, for the CPU, where finding them costs more than the maxima, and
+    for devices where no gradient is asked for."""
     return max_pool2d(
         x, size=size, kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )[0]
@@ -163,6 +170,7 @@ def _values_backward_samples(s: Any) -> list:
 @fused(
     meta=lambda g, x, out, **how: (tuple(x._data.shape), g.dtype),
     cpu=_values_backward_cpu,
+    triton="pool.max_pool2d_values_backward",
     samples=_values_backward_samples,
 )
 def max_pool2d_values_backward(

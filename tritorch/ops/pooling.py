@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..autograd.mode import state
 from ..tensor import Tensor
 from . import pool
 from .api import FUNCTIONAL, PUBLIC, with_out
+from .autocast import listed
 from .pool_host import output_size
 
 Sizes = int | Sequence[int]
@@ -133,7 +135,8 @@ def across(x: Tensor) -> Tensor:
 
 def _max_images(x: Tensor, how: dict, indices: bool) -> Maxima:
     """Maxima over images, and where they are if that is asked for."""
-    if not indices and x.is_cpu and x.dtype.category == 2:
+    light = x.is_cpu or not (state.grad and x.requires_grad)  # else a gradient looks for them again
+    if not indices and light and x.dtype.category == 2:
         return pool.max_pool2d_values(x, **how), None
     return pool.max_pool2d(x, **how)
 
@@ -372,6 +375,7 @@ def _lp(n: int, mean: Callable, largest: Callable) -> Callable:
 
 
 def publish(f: Callable, everywhere: bool) -> None:
+    f = listed(f)
     FUNCTIONAL[f.__name__] = f
     if everywhere:
         PUBLIC[f.__name__] = f

@@ -9,6 +9,7 @@ from .. import errors
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC, attach, public
 from .arithmetic import conj
+from .autocast import listed
 from .einsum import einsum, tensordot
 from .matmul import Number, addmm_op, check_batches, inner_product, need_tensors, times_vector
 
@@ -78,6 +79,7 @@ def _added(name: str) -> Callable:
     """Publish an `add..mm` with its in-place form, of the same arguments."""
 
     def publish(f: Callable) -> Callable:
+        f = listed(f)
         public(out=True)(f)
 
         def change(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -130,6 +132,9 @@ def addmv(
         )
     column = input[..., None]
     return addmm_op(column, mat, vec[:, None], beta=beta, alpha=alpha)[:, 0]
+
+
+PUBLIC["addmv_"] = Tensor.addmv_  # type: ignore[attr-defined]
 
 
 @_added("baddbmm")
@@ -187,6 +192,7 @@ def addr(
     return (input if beta == 1 else beta * input) + term
 
 
+@listed
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`y[..., o] = sum over i, j of input1[..., i] weight[o, i, j] input2[..., j] + bias[o]`."""
     a, b, w = input1._data.shape, input2._data.shape, weight._data.shape

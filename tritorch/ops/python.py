@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes, errors
 from ..dtypes import DType
 from ..tensor import Size, Tensor
-from .api import attach, public
+from .api import PUBLIC, attach, public
 from .copy import to, to_array
 from .elementwise import SCALARS, promoted
 from .pieces import unbind
@@ -29,16 +29,34 @@ def _bool(self: Tensor) -> bool:
     return bool(to_array(self).reshape(())[()])
 
 
+def _number(self: Tensor) -> Any:
+    if self._data.size != 1:
+        raise ValueError(
+            "only one element tensors can be converted to Python scalars, got shape "
+            f"{tuple(self.shape)}"
+        )
+    return self.item()  # type: ignore[attr-defined]
+
+
+def _real(self: Tensor, kind: str) -> Any:
+    value = _number(self)
+    if not isinstance(value, builtins.complex):
+        return value
+    if value.imag:
+        raise RuntimeError(f"value cannot be converted to type {kind} without overflow: {value}")
+    return value.real
+
+
 def _int(self: Tensor) -> int:
-    return int(self.item())  # type: ignore[attr-defined]
+    return int(_real(self, "int64_t"))
 
 
 def _float(self: Tensor) -> float:
-    return float(self.item())  # type: ignore[attr-defined]
+    return float(_real(self, "double"))
 
 
 def _complex(self: Tensor) -> builtins.complex:
-    return builtins.complex(self.item())  # type: ignore[attr-defined]
+    return builtins.complex(_number(self))
 
 
 def _index(self: Tensor) -> int:
@@ -149,6 +167,28 @@ def is_signed(input: Tensor) -> bool:
 
 
 @public(method=False)
+def detach(input: Tensor) -> Tensor:
+    """The same memory without history; changes in place are seen by both."""
+    return input.detach()
+
+
+@public(method=False)
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in `inference_mode`."""
+    return input.is_inference()
+
+
+@public(method=False)
+def typename(obj: Any) -> str:
+    """The name of a type: of a tensor `torch.FloatTensor` and its like."""
+    if isinstance(obj, Tensor):
+        return obj.type()  # type: ignore[attr-defined]
+    kind = obj if isinstance(obj, type) else type(obj)
+    place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return place + kind.__qualname__
+
+
+@public(method=False)
 def is_tensor(obj: Any) -> bool:
     """Whether `obj` is a Tensor."""
     return isinstance(obj, Tensor)
@@ -185,6 +225,39 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
                 f"broadcast_shapes: Trying to create tensor with negative dimension: {row}"
             )
     return Size(errors.broadcast_shapes("broadcast_shapes", *rows))
+
+
+# -- a Python function of each element ------------------------------------------------------------
+
+
+def _elementwise(name: str, self: Tensor, function: Callable, *others: Tensor) -> Tensor:
+    if not self.is_cpu or any(not t.is_cpu for t in others):
+        raise TypeError(f"{name} is only implemented on CPU tensors")
+    if self.requires_grad or any(t.requires_grad for t in others):
+        raise RuntimeError(
+            f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}()"
+        )
+    shape = self._data.shape
+    lists = [np.broadcast_to(t._data, shape).reshape(-1).tolist() for t in (self, *others)]
+    values = [function(*v) for v in zip(*lists, strict=True)]
+    self._data[...] = np.array(values).reshape(shape).astype(self.dtype.np)
+    self.storage_.bump(name)
+    return self
+
+
+def apply_(self: Tensor, callable: Callable) -> Tensor:
+    """Replace each element by what a Python function makes of it; on the CPU, and slow."""
+    return _elementwise("apply_", self, callable)
+
+
+def map_(self: Tensor, tensor: Tensor, callable: Callable) -> Tensor:
+    """Replace each element by `callable(own, other)`; on the CPU, and slow."""
+    return _elementwise("map_", self, callable, tensor)
+
+
+def map2_(self: Tensor, x: Tensor, y: Tensor, callable: Callable) -> Tensor:
+    """Replace each element by `callable(own, x, y)`; on the CPU, and slow."""
+    return _elementwise("map2_", self, callable, x, y)
 
 
 # -- comparisons as a whole ----------------------------------------------------------------------
@@ -266,11 +339,17 @@ def allclose(
 
 for _f in (_bool, _int, _float, _complex, _index, _len, _iter, _reversed, _contains, _dir):
     attach(f"_{_f.__name__}__", _f)
-for _f in (size, dim, element_size, data_ptr, get_device, is_set_to):
+for _f in (size, dim, element_size, data_ptr, get_device, is_set_to, apply_, map_, map2_):
     attach(_f.__name__, _f)
 attach("__nonzero__", _bool)
 attach("__long__", _int)
 attach("ndimension", dim)
 attach("nelement", numel)
-for _name in ("is_sparse", "is_quantized", "is_mkldnn", "is_nested", "is_xla", "is_mps"):
-    attach(_name, False)  # type: ignore[arg-type]
+for _name in ("sparse", "sparse_csr", "quantized", "mkldnn", "nested"):
+    attach(f"is_{_name}", False)  # type: ignore[arg-type]
+for _name in ("xla", "mps", "xpu", "ipu", "maia", "mtia", "vulkan"):
+    attach(f"is_{_name}", False)  # type: ignore[arg-type]
+attach("is_distributed", lambda self: False)
+attach("_is_view", lambda self: self._base is not None)
+attach("name", None)  # type: ignore[arg-type]
+PUBLIC["get_device"] = get_device

@@ -16,11 +16,12 @@ from .. import dtypes, errors
 from ..device import device as Device, get_default_device
 from ..dtypes import DType
 from ..op import primitive
-from ..runtime import random as streams
+from ..runtime import counts, random as streams
 from ..tensor import Tensor, from_data, wrap
 from .api import PUBLIC, attach, write_out
 from .complex_view import view_as_complex
-from .create import allocate, finish
+from .copy import to
+from .create import allocate, finish, in_order_of
 from .generator import (
     Generator as Generator,
     default_generator as default_generator,
@@ -32,6 +33,7 @@ from .generator import (
     set_rng_state as set_rng_state,
     take,
 )
+from .sort import sort
 from .view import _expand, ints
 
 # -- records -------------------------------------------------------------------------------------
@@ -108,6 +110,19 @@ def bernoulli_op(p: Any, *, seed: int, offset: int) -> Any:
     return streams.bernoulli(seed, offset, p.shape, np.asarray(p)).astype(p.dtype)
 
 
+def _searched(total: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """For each line of running sums, where its `u` in [0, 1) of the last sum is passed.
+
+    All lines are one sorted array, line i moved by i.
+    """
+    n, last = total.shape[-1], total[:, -1:]
+    line = np.arange(len(total), dtype=np.float64)[:, None]
+    moved = total / last
+    found = np.searchsorted((moved + line).ravel(), (u + line).ravel(), "right").reshape(u.shape)
+    found -= n * np.arange(len(total))[:, None]
+    return np.clip(found, 0, np.argmax(moved >= 1, axis=1)[:, None])  # rounding may reach the end
+
+
 def _multinomial_meta(
     p: Tensor, *, num_samples: int, replacement: bool, seed: int, offset: int
 ) -> tuple:
@@ -117,6 +132,7 @@ def _multinomial_meta(
 @primitive(
     name="multinomial",
     meta=_multinomial_meta,
+    triton="search.multinomial",
     vjp=(None,),
     samples=lambda s: [
         s(s.reals((4,), 0, 1), num_samples=3, replacement=False, seed=1, offset=0, smooth=False),
@@ -131,30 +147,29 @@ def multinomial_op(p: Any, *, num_samples: int, replacement: bool, seed: int, of
     lines = p.reshape(-1, p.shape[-1]).astype(np.float64)
     if replacement or num_samples == 1:
         u = streams.uniform(seed, offset, (len(lines), num_samples), np.float64)
-        total = np.cumsum(lines, axis=1)
-        found = []
-        for t, v in zip(total, u, strict=True):
-            last = np.searchsorted(t, t[-1])  # rounding may reach the end
-            found.append(np.minimum(np.searchsorted(t, v * t[-1], "right"), last))
-        out = np.asarray(found, np.int64)
+        out = _searched(np.cumsum(lines, axis=1), u)
     else:
         u = streams.uniform(seed, offset, lines.shape, np.float64)
         out = np.argsort(-np.log1p(-u) / lines, axis=1, kind="stable")[:, :num_samples]
     return np.ascontiguousarray(out).reshape(*p.shape[:-1], num_samples)
 
 
-def _host_generator(seed: int, offset: int) -> np.random.Generator:
+def host_generator(seed: int, offset: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=offset))
 
 
 @primitive(
     name="poisson",
     meta=_like,
+    triton="counts.poisson",
     vjp=lambda g: g * 0,
-    samples=lambda s: [s(s.reals((3, 4), 0, 5), seed=1, offset=0, smooth=False)],
+    samples=lambda s: [
+        s(s.reals((3, 4), 0, 5), seed=1, offset=0, smooth=False),
+        s(s.reals((7,), 9, 50), seed=1, offset=3, smooth=False),
+    ],
 )
 def poisson_op(rate: Any, *, seed: int, offset: int) -> Any:
-    return _host_generator(seed, offset).poisson(rate).astype(rate.dtype)
+    return counts.poisson(seed, offset, rate).astype(rate.dtype)
 
 
 @primitive(
@@ -163,13 +178,15 @@ def poisson_op(rate: Any, *, seed: int, offset: int) -> Any:
         errors.broadcast_shapes("binomial", n._data.shape, p._data.shape),
         n.dtype,
     ),
+    triton="counts.binomial",
     vjp=(lambda g: g * 0, lambda g: g * 0),
     samples=lambda s: [
-        s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0, smooth=False)
+        s(s.ints(5, (3, 4)).astype(float), s.reals((4,), 0, 1), seed=1, offset=0, smooth=False),
+        s(s.ints(90, (7,)).astype(float), s.reals((7,), 0, 1), seed=1, offset=3, smooth=False),
     ],
 )
 def binomial_op(count: Any, prob: Any, *, seed: int, offset: int) -> Any:
-    return _host_generator(seed, offset).binomial(count.astype(np.int64), prob).astype(count.dtype)
+    return counts.binomial(seed, offset, count, prob).astype(count.dtype)
 
 
 # -- tensors of a shape --------------------------------------------------------------------------
@@ -267,7 +284,9 @@ def _factory(name: str, op: Any, doc: str, params: dict) -> None:
         kind = dtype or input.dtype
         need_floating(f"{name}_like", kind)
         place = input.device if device is None else Device(device)
-        made = random_like(op, Blank(input._data.shape, kind, place), generator, **params)
+        made = in_order_of(
+            input, lambda shape: random_like(op, Blank(shape, kind, place), generator, **params)
+        )
         return finish(made, place, requires_grad)
 
     make.__name__ = make.__qualname__ = name
@@ -349,9 +368,14 @@ def randint_like(
         )
     kind, place = dtype or input.dtype, input.device if device is None else Device(device)
     low, high = whole_range("randint_like", low, high, kind)
-    like = Blank(input._data.shape, kind, place)
-    made = draw(integers_op, like, generator, 64, low=low, high=high)
-    return finish(made, place, requires_grad)
+
+    def make(shape: tuple[int, ...]) -> Tensor:
+        return draw(integers_op, Blank(shape, kind, place), generator, 64, low=low, high=high)
+
+    return finish(in_order_of(input, make), place, requires_grad)
+
+
+WORDS = {"low": 0, "high": 1 << 64}  # all of a word of the stream
 
 
 def _permutation(seed: int, offset: int, n: int) -> np.ndarray:
@@ -388,8 +412,13 @@ def randperm(
         raise RuntimeError(f"randperm: n must be non-negative, got {n}")
     kind = dtype or (dtypes.int64 if out is None else out.dtype)
     place = _placed(device)
-    stream = take(n, 64, generator, place)
-    made = from_data(_permutation(stream["seed"], stream["offset"], n).astype(kind.np, copy=False))
+    if place.type == "cuda":
+        words = draw(integers_op, Blank((n,), dtypes.uint64, place), generator, 64, **WORDS)
+        made = to(sort(words)[1], kind)
+    else:
+        stream = take(n, 64, generator, place)
+        found = _permutation(stream["seed"], stream["offset"], n)
+        made = from_data(found.astype(kind.np, copy=False))
     return (
         write_out("randperm", out, made) if out is not None else finish(made, place, requires_grad)
     )
@@ -516,7 +545,7 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 
 def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
     """How many of `count` trials with probability `prob` succeed."""
-    n = max(count._data.size, prob._data.size)
+    n = math.prod(errors.broadcast_shapes("binomial", count._data.shape, prob._data.shape))
     return binomial_op(count, prob, **take(4 * n, 64, generator, count.device))
 
 

@@ -31,6 +31,7 @@ def _flip_vjp(g: Tensor, dims: tuple) -> Any:
     meta=same_as("x"),
     triton="copy.flip",
     exact=True,
+    strided=True,
     vjp=_flip_vjp,
     samples=lambda s: [
         s((2, 3), dims=(0,)),
@@ -40,7 +41,7 @@ def _flip_vjp(g: Tensor, dims: tuple) -> Any:
     ],
 )
 def flip_op(x: Any, *, dims: tuple[int, ...]) -> Any:
-    out = host.empty(x.shape, x.dtype)
+    out = host.empty(x.shape, x.dtype, x)
     copy_part(out, np.flip(x, dims))
     return out
 
@@ -143,7 +144,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 # -- repeating -----------------------------------------------------------------------------------
 
 
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *sizes: Any, repeats: Any = None) -> Tensor:
     """A copy tiled `repeats` times along each dimension; new dimensions come in front.
 
     Example:
@@ -151,7 +152,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
         >>> torch.tensor([1, 2]).repeat(2, 2).tolist()
         [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    times, shape = ints("repeat", repeats), tuple(self._data.shape)
+    times, shape = ints("repeat", sizes if repeats is None else (repeats,)), tuple(self._data.shape)
     lead = len(times) - len(shape)
     if lead < 0:
         raise RuntimeError(
@@ -171,7 +172,8 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
         key += [ALL] if t == 1 else [None, ALL]
         wide += [n] if t == 1 else [t, n]
     spread = _expand(_slice(self, key=tuple(key)), shape=tuple(wide))
-    return spread.reshape(tuple(t * n for t, n in zip(times, shape, strict=True)))
+    out: Any = spread.reshape(tuple(t * n for t, n in zip(times, shape, strict=True)))
+    return out.contiguous()  # a copy also of one element, of which `out` is a view
 
 
 @public(method=False)
@@ -183,7 +185,7 @@ def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
 
 @public()
 def repeat_interleave(
-    input: Tensor,
+    input: Any = None,
     repeats: Any = None,
     dim: int | None = None,
     *,
@@ -198,8 +200,8 @@ def repeat_interleave(
         >>> torch.repeat_interleave(torch.tensor([5, 6]), torch.tensor([1, 3])).tolist()
         [5, 6, 6, 6]
     """
-    if repeats is None:
-        return _positions(input, output_size)
+    if repeats is None or input is None:
+        return _positions(input if repeats is None else repeats, output_size)  # type: ignore
     x = input.reshape(-1) if dim is None else input  # type: ignore[attr-defined]
     d = errors.wrap_dim("repeat_interleave", dim or 0, x._data.shape)
     if not x._data.ndim:
@@ -424,8 +426,10 @@ FUNCTIONAL["native_channel_shuffle"] = channel_shuffle
 def _spread(f: Any) -> Any:
     """The method form: `x.f(0, 1)` and `x.f((0, 1))`."""
 
-    def method(self: Tensor, *dims: Any, **named: Any) -> Tensor:
-        return f(self, dims[0] if len(dims) == 1 else dims) if dims else f(self, **named)
+    def method(self: Tensor, *order: Any, dims: Any = None) -> Tensor:
+        if dims is None:
+            dims = order[0] if len(order) == 1 else order
+        return f(self, dims)
 
     method.__name__, method.__doc__ = f.__name__, f.__doc__
     return method

@@ -88,6 +88,7 @@ def _rnn_backward_samples(s: Any) -> list:
     outputs=("dx", "dh", "dw"),
     meta=lambda g_out, g_h, gx, h0, w, out, **p: [_spec(gx), _spec(h0), _spec(w)],
     cpu=host_side.rnn_backward,
+    triton="recurrent_backward.rnn_backward",
     samples=_rnn_backward_samples,
 )
 def rnn_scan_backward(
@@ -131,6 +132,7 @@ def _rnn_vjp(
     outputs=("out", "h"),
     meta=lambda gx, h0, w, **p: [_spec(gx), _spec(h0)],
     cpu=host_side.rnn,
+    triton="recurrent.rnn",
     vjp=joint(_rnn_vjp),
     samples=_rnn_samples,
 )
@@ -179,6 +181,7 @@ def _or_empty(t: Any, like: Tensor) -> tuple:
         _or_empty(project, gx),
     ],
     cpu=host_side.lstm_backward,
+    triton="recurrent_backward.lstm_backward",
     samples=_lstm_backward_samples,
 )
 def lstm_scan_backward(
@@ -243,6 +246,7 @@ def _lstm_vjp(
         ((gx._data.shape[0], c0._data.shape[1]), gx.dtype),
     ],
     cpu=host_side.lstm,
+    triton="recurrent.lstm",
     vjp=joint(_lstm_vjp),
     samples=_lstm_samples,
 )
@@ -293,6 +297,7 @@ def _gru_backward_samples(s: Any) -> list:
         _or_empty(bias, gx),
     ],
     cpu=host_side.gru_backward,
+    triton="recurrent_backward.gru_backward",
     samples=_gru_backward_samples,
 )
 def gru_scan_backward(
@@ -345,6 +350,7 @@ def _gru_vjp(
         ((gx._data.shape[0], 4 * h0._data.shape[1]), gx.dtype),
     ],
     cpu=host_side.gru,
+    triton="recurrent.gru",
     vjp=joint(_gru_vjp),
     samples=_gru_samples,
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .api import PUBLIC
+from .autocast import listed
 from .dropout import dropout as drop
 from .join import cat, stack
 from .matmul import linear
@@ -83,7 +84,7 @@ def _call(name: str, run: Run, first: Tensor, states: Any, *args: Any, **kwargs:
     names = ("params", "has_biases", "num_layers", "dropout", "train", "bidirectional")
     packed = len(args) > 1 and isinstance(args[1], list | tuple)  # the second is not `has_biases`
     if packed:
-        sizes, states, args = states, args[0], args[1:]
+        sizes, states, args = states, args[0], args[1:]  # type: ignore
     else:
         names = (*names, "batch_first")
     given = dict(zip(names, args, strict=False)) | kwargs
@@ -103,7 +104,7 @@ def _call(name: str, run: Run, first: Tensor, states: Any, *args: Any, **kwargs:
         rows, x = (batch,) * time, x.reshape(time * batch, x.shape[2])
     how = [given[n] for n in names[:6]]
     out: Any
-    out, last = _layers(run, x, states, *how, rows)
+    out, last = _layers(run, x, states, *how, rows)  # type: ignore
     if not packed:
         out = out.reshape(time, batch, out.shape[1])
         out = out.transpose(0, 1) if batch_first else out
@@ -119,7 +120,7 @@ def _publish_layer(name: str, run: Run, doc: str) -> None:
         f"{doc}, all layers and directions: `(input, hx, params, has_biases, num_layers, dropout, "
         "train, bidirectional, batch_first)`, or packed `(data, batch_sizes, hx, params, ...)`."
     )
-    PUBLIC[name] = function
+    PUBLIC[name] = listed(function)
 
 
 for _n, _r, _d in (
@@ -197,4 +198,4 @@ def lstm_cell(
 
 
 for _f in (rnn_tanh_cell, rnn_relu_cell, gru_cell, lstm_cell):
-    PUBLIC[_f.__name__] = _f
+    PUBLIC[_f.__name__] = listed(_f)

@@ -17,12 +17,12 @@ from ..runtime import parallel
 from ..runtime.quiet import enter, leave
 from ..tensor import Tensor, wrap
 from . import lines, reduce_host
-from .api import public
+from .api import attach, public
 from .arithmetic import where
 from .copy import to
 from .join import cat
 from .reduce_host import reduced_shape
-from .view import _expand
+from .view import _expand, ints
 
 Dims = int | Sequence[int] | None
 _MISSING: Any = object()
@@ -250,6 +250,23 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     return sum(input != 0, dim)
 
 
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """The sum over the dimensions along which a tensor of this size would be repeated."""
+    want, have = ints("sum_to_size", size), tuple(self._data.shape)
+    lead = len(have) - len(want)
+    if lead < 0 or [n for n, m in zip(want, have[lead:], strict=True) if n not in (1, m)]:
+        raise RuntimeError(
+            f"sum_to_size: size {list(want)} is not expandable to size {list(have)}."
+        )
+    dims = tuple(d for d in range(len(have)) if d < lead or want[d - lead] != have[d])
+    if not dims:
+        return self
+    return sum(self, dims, True).reshape(want)  # type: ignore[attr-defined]
+
+
+attach("sum_to_size", sum_to_size)
+
+
 # -- products -------------------------------------------------------------------------------------
 
 
@@ -293,7 +310,7 @@ def prod_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     if x.size <= parallel.BIG or x.dtype.kind != "f":
         dtype = np.int64 if x.dtype.kind in "bui" else None
         return np.multiply.reduce(x, axis=dims, keepdims=keepdim, dtype=dtype)
-    return reduce_host.reduce(x, dims, keepdim, *reduce_host.by_ufunc(np.multiply))
+    return reduce_host.reduce(x, dims, keepdim, reduce_host.multiply, reduce_host.multiply)
 
 
 @public(out=True)
@@ -399,3 +416,29 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     if input.dtype.category < 2:
         input = to(input, dtypes.get_default_dtype())
     return logsumexp_op(input, dims=dims, keepdim=keepdim)
+
+
+# -- a fingerprint --------------------------------------------------------------------------------
+
+
+def _hash_meta(x: Tensor, *, dims: tuple[int, ...], keepdim: bool) -> tuple:
+    return reduced_shape(x._data.shape, dims, keepdim), dtypes.uint64
+
+
+@primitive(name="hash_tensor", meta=_hash_meta, samples=samples, exact=True, vjp=(None,))
+def hash_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    wide = x.astype(np.float64 if dtypes.of(x.dtype).category == 2 else np.int64).view(np.uint64)
+    return np.bitwise_xor.reduce(wide, axis=dims, keepdims=keepdim)
+
+
+@public(out=True)
+def hash_tensor(input: Tensor, dim: Dims = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+    """The exclusive or of the elements' bits over `dim`, in float64 or int64; uint64.
+
+    Equal tensors have equal ones. `mode` 0 is the only one.
+    """
+    if mode != 0:
+        raise RuntimeError(f"hash_tensor: mode 0 (xor) is the only one, got {mode}")
+    if input.dtype.is_complex:
+        raise NotImplementedError(f'"hash_tensor" not implemented for {input.dtype}')
+    return hash_op(input, dims=all_dims("hash_tensor", input, dim), keepdim=keepdim)

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..runtime import host, parallel
+from ..runtime import blas, host, parallel
 
 PART = 1 << 13  # elements of a part
 CHAIN = 128  # additions one after the other, whose rounding errors then grow no further
 SHORT = 512  # the longest sum in one chain
+LONG = 1024  # the longest that BLAS makes, in many chains
 FEW = 16  # lines, below which each is cut in parts
+ROWS = 16  # BLAS takes rows by four or more, and the last ones in another order of additions
 Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
 
 
@@ -73,8 +75,9 @@ def reduce(
 def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
     """(outer, n, inner) to (outer, inner)."""
     outer, n, inner = x.shape
-    if x.size <= parallel.BIG:
-        return piece(x)
+    if x.nbytes < parallel.WORTH:
+        with blas.single:
+            return piece(x)
     if outer >= FEW:
         return gather(piece, x)
     part = PART if inner == 1 else max(PART // inner, 128)
@@ -96,7 +99,9 @@ def gather(piece: Piece, x: np.ndarray) -> np.ndarray:
     def body(start: int, stop: int) -> None:
         parts[start] = piece(x[start:stop])
 
-    parallel.run(body, len(x), -(-len(x) // parallel.get_num_threads()))
+    each = -(-len(x) // parallel.get_num_threads())
+    with blas.single:
+        parallel.run(body, len(x), -(-each // ROWS) * ROWS)
     return np.concatenate([parts[k] for k in sorted(parts)])
 
 
@@ -109,14 +114,36 @@ def by_ufunc(ufunc: np.ufunc, dtype: np.dtype | None = None) -> tuple[Piece, Pie
     return piece, piece
 
 
+def _by_blas(x: np.ndarray) -> bool:
+    """Whether the sums of lines are a product with ones: BLAS adds in several vectors at once."""
+    return x.shape[2] == 1 and x.shape[1] >= 64 and x.dtype.char in "fd" and x.size > CHAIN * 64
+
+
 def add(x: np.ndarray) -> np.ndarray:
     """Sums along the middle, of short chains of additions."""
     outer, n, inner = x.shape
     if x.dtype.kind != "f" or n < 64:
         return np.add.reduce(x, axis=1)
+    if _by_blas(x):
+        if n <= LONG:
+            return np.matmul(x[:, :, 0], np.ones(n, x.dtype))[:, None]
+        cut = n // LONG * LONG
+        head = np.matmul(x[:, :cut, 0].reshape(-1, LONG), np.ones(LONG, x.dtype))
+        return add(head.reshape(outer, -1, 1)) + np.add.reduce(x[:, cut:], axis=1)
     if n <= SHORT:
         return np.einsum("oni->oi", x) if inner == 1 else np.add.reduce(x, axis=1)
     cut = n // CHAIN * CHAIN
     blocks = x[:, :cut].reshape(outer, cut // CHAIN, CHAIN, inner)
     head = np.einsum("okni->oki", blocks) if inner == 1 else np.add.reduce(blocks, axis=2)
     return add(head) + np.add.reduce(x[:, cut:], axis=1)
+
+
+def multiply(x: np.ndarray) -> np.ndarray:
+    """Products along the middle, of halves: NumPy's own of a line wait for one another."""
+    while x.shape[2] == 1 and x.shape[1] >= 32:
+        half, odd = divmod(x.shape[1], 2)
+        y = np.multiply(x[:, :half], x[:, half : 2 * half])
+        if odd:
+            y[:, 0] *= x[:, -1]
+        x = y
+    return np.multiply.reduce(x, axis=1)

@@ -30,9 +30,9 @@ def check_bounds(
         raise error(f"index {bad} is out of bounds for dimension {dim} with size {n}")
 
 
-def copy_of(x: np.ndarray) -> np.ndarray:
-    """A contiguous copy, in memory of the pool."""
-    out = host.empty(x.shape, x.dtype)
+def copy_of(x: np.ndarray, strided: bool = False) -> np.ndarray:
+    """A copy in memory of the pool: contiguous, or in the order of dimensions that a clone has."""
+    out = host.empty(x.shape, x.dtype, x) if strided else host.empty(x.shape, x.dtype)
     np.copyto(out, x)
     return out
 
@@ -198,6 +198,8 @@ def add_along(out: np.ndarray, i: np.ndarray, source: np.ndarray, dim: int) -> N
         np.copyto(out, wide)
         return
     outer, n, inner = folded(out.shape, dim)
+    if not out.size:
+        return
     i = np.where(i < 0, i + n, i)
     target = out.reshape(outer, n, inner)
     source = np.broadcast_to(source, (*out.shape[:dim], i.size, *out.shape[dim + 1 :]))

@@ -96,8 +96,8 @@ def _triangle(dtype: np.dtype) -> np.ndarray:
 def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
     if x.ndim and x.size <= lines.SMALL:
         if not reverse:
-            return np.add.accumulate(x, axis=dim)
-        return _backwards(np.add.accumulate(_backwards(x, dim), axis=dim), dim)
+            return np.add.accumulate(x, axis=dim, dtype=x.dtype)
+        return _backwards(np.add.accumulate(_backwards(x, dim), axis=dim, dtype=x.dtype), dim)
     out = lines.like(x)
     if not x.size:
         return out
@@ -156,6 +156,7 @@ def _cumprod_backward(g: Any, x: Any, *, dim: int) -> Any:
 @fused(
     meta=lambda grad, x, *, dim: (tuple(x._data.shape), x.dtype),
     cpu=_cumprod_backward,
+    triton="scan_backward.cumprod_backward",
     samples=lambda s: [
         s((3,), s.reals((3,), 0.5, 2), dim=0),
         s((2, 3), (2, 3), dim=1),
@@ -185,7 +186,7 @@ def cumprod_backward(grad: Any, x: Any, *, dim: int) -> Any:
     vjp=lambda g, x, dim: _cumprod_vjp(g, x, dim),
 )
 def cumprod_op(x: Any, *, dim: int) -> Any:
-    return np.multiply.accumulate(x, axis=dim) if x.ndim else x.copy()
+    return np.multiply.accumulate(x, axis=dim, dtype=x.dtype) if x.ndim else x.copy()
 
 
 def _cumprod_vjp(g: Any, x: Any, dim: int) -> Any:
@@ -284,6 +285,7 @@ def _logcumsumexp_backward(g: Any, x: Any, y: Any, *, dim: int) -> Any:
 @fused(
     meta=lambda grad, x, y, *, dim: (tuple(x._data.shape), x.dtype),
     cpu=_logcumsumexp_backward,
+    triton="scan_backward.logcumsumexp_backward",
     samples=lambda s: [s((3, 4), (3, 4), (3, 4), dim=1), s((5,), (5,), (5,), dim=0)],
 )
 def logcumsumexp_backward(grad: Any, x: Any, y: Any, *, dim: int) -> Any:

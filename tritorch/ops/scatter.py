@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from . import rows
 from .api import PUBLIC, attach, public, with_out
 from .arithmetic import where
+from .autocast import listed
 from .view import _slice
 
 
@@ -27,7 +28,7 @@ class Update(Op):
 
     def __init__(self, name: str, inputs: Sequence[str], *, cpu: Callable, **fields: Any) -> None:
         def fresh(x: np.ndarray, *others: Any, **params: Any) -> np.ndarray:
-            out = rows.copy_of(x)
+            out = rows.copy_of(x, self.strided)
             cpu(out, *others, **params)
             return out
 
@@ -59,6 +60,7 @@ def publish(op: Op, *aliases: str, out: bool = True) -> Callable:
             inputs, params = prepare(*args, **kwargs)
             return op.inplace(*inputs, **params)
 
+        function = listed(function)  # type: ignore
         function.__annotations__ = {**prepare.__annotations__, "return": "Tensor"}
         change.__name__ = change.__qualname__ = f"{name}_"
         for n in (name, *aliases):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import errors
 from ..tensor import Tensor
 from .activation import in_place, leaky_relu
 from .api import FUNCTIONAL, PUBLIC, attach, with_out
 from .arithmetic import where
+from .autocast import listed
 from .unary import sigmoid as _sigmoid, tanh as _tanh
 
 
+@listed
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """`input` where it is positive, else `weight * input`; one weight, or one a channel.
 
@@ -105,6 +109,8 @@ def rrelu(
     upper: float = 1.0 / 3,
     training: bool = False,
     inplace: bool = False,
+    *,
+    generator: Any = None,
 ) -> Tensor:
     """`leaky_relu` with a slope drawn from `[lower, upper)` for each element.
 
@@ -114,7 +120,7 @@ def rrelu(
         raise RuntimeError(f"rrelu: lower bound {lower} should be less than upper bound {upper}")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = input.detach().clone().uniform_(lower, upper)  # type: ignore[attr-defined]
+    slope = input.detach().clone().uniform_(lower, upper, generator=generator)  # type: ignore[attr-defined]
     out = where(input > 0, input, input * slope)
     return input.copy_(out) if inplace else out  # type: ignore[attr-defined]
 

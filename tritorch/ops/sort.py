@@ -9,9 +9,12 @@ import numpy as np
 from .. import dtypes, errors, return_types
 from ..autograd.rules import joint
 from ..op import primitive
+from ..runtime import host, layout, parallel
 from ..tensor import Tensor, from_data
+from . import distinct
 from .api import attach, public
-from .copy import to_array
+from .arithmetic import where
+from .copy import to, to_array
 from .order import kth_lines, sort_lines, top_lines
 from .scatter import _add_at, zeros_for
 
@@ -28,7 +31,7 @@ def _along_last(f: Any, x: np.ndarray, dim: int, *args: Any) -> tuple[np.ndarray
     shape = moved.shape
     lines = np.ascontiguousarray(moved).reshape(-1, shape[-1]) if x.size else moved.reshape(0, 0)
     if not x.size:
-        n = {top_lines: args[0], kth_lines: 1}.get(f, shape[-1])
+        n = shape[-1] if f is sort_lines else args[0] if f is top_lines else 1
         made = np.empty((*shape[:-1], n), x.dtype), np.empty((*shape[:-1], n), np.int64)
     else:
         made = tuple(r.reshape(*shape[:-1], -1) for r in f(lines, *args))
@@ -50,7 +53,9 @@ def _sort_meta(x: Tensor, *, dim: int, descending: bool) -> list:
 @primitive(
     name="sort",
     meta=_sort_meta,
+    triton="sort.sort",
     outputs=("values", "indices"),
+    strided=True,
     vjp=joint(_picked_vjp),
     samples=lambda s: [
         s(s.distinct((3, 5)), dim=1, descending=False),
@@ -60,7 +65,10 @@ def _sort_meta(x: Tensor, *, dim: int, descending: bool) -> list:
     ],
 )
 def sort_op(x: Any, *, dim: int, descending: bool) -> tuple:
-    return _along_last(sort_lines, x, dim, descending)
+    found = _along_last(sort_lines, x, dim, descending)
+    if layout.order(x.shape, x) is None:
+        return found
+    return tuple(parallel.copy(host.empty(x.shape, r.dtype, x), r) for r in found)
 
 
 def _not_complex(name: str, x: Tensor) -> None:
@@ -108,6 +116,7 @@ def _top_meta(x: Tensor, *, k: int, dim: int, largest: bool) -> list:
 @primitive(
     name="topk",
     meta=_top_meta,
+    triton="sort.topk",
     outputs=("values", "indices"),
     vjp=joint(_picked_vjp),
     samples=lambda s: [
@@ -143,6 +152,7 @@ def _kth_meta(x: Tensor, *, k: int, dim: int) -> list:
 @primitive(
     name="kthvalue",
     meta=_kth_meta,
+    triton="sort.kthvalue",
     outputs=("values", "indices"),
     vjp=joint(_picked_vjp),
     samples=lambda s: [s(s.distinct((3, 5)), k=2, dim=1), s(s.distinct((4, 3)), k=4, dim=0)],
@@ -188,6 +198,7 @@ def _mode_meta(x: Tensor, *, dim: int) -> list:
 @primitive(
     name="mode",
     meta=_mode_meta,
+    triton="sort.mode",
     outputs=("values", "indices"),
     vjp=joint(_picked_vjp),
     samples=lambda s: [
@@ -205,8 +216,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent value along a dimension, the smallest of several, and its last position."""
     _not_complex("mode", input)
     d = errors.wrap_dim("mode", dim, input._data.shape)
-    if not input._data.size:
-        raise (IndexError if input._data.shape[d] == 0 else RuntimeError)(
+    if input._data.ndim and not input._data.shape[d]:
+        raise IndexError(
             f"mode(): Expected reduction dim {d} to have non-zero size, got {tuple(input.shape)}"
         )
     values, indices = mode_op(input, dim=d)
@@ -220,7 +231,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
 def _tensors(input: Tensor, arrays: Any, inverse: bool, counts: bool) -> Any:
     values, back, count = (
-        from_data(np.ascontiguousarray(a)).to(input.device)
+        a if isinstance(a, Tensor) else from_data(np.ascontiguousarray(a)).to(input.device)
         for a in arrays  # type: ignore
     )
     found = (values, *([back] if inverse else []), *([count] if counts else []))
@@ -245,6 +256,12 @@ def unique(
         >>> torch.unique(torch.tensor([2, 1, 2]), return_counts=True)
         (tensor([1, 2]), tensor([1, 2]))
     """
+    if dim is None and distinct.served(input):
+        flat: Any = input.detach().reshape(-1)  # type: ignore[attr-defined]
+        in_order, order = sort(flat)
+        values, run, counts = distinct.runs(in_order)
+        back = order.scatter(0, order, run).reshape(input.shape)
+        return _tensors(input, (values, back, counts), return_inverse, return_counts)
     x: Any = to_array(input.detach())
     if dim is None:
         values, back, counts = np.unique(
@@ -289,6 +306,11 @@ def unique_consecutive(
 
     Further results as in `unique`.
     """
+    if dim is None and distinct.served(input):
+        flat: Any = input.detach().reshape(-1)  # type: ignore[attr-defined]
+        values, run, counts = distinct.runs(flat)
+        found = (values, run.reshape(input.shape), counts)  # type: ignore[attr-defined]
+        return _tensors(input, found, return_inverse, return_counts)
     x: Any = to_array(input.detach())
     if dim is None:
         firsts, back, counts = _runs(x.reshape(-1, 1))
@@ -309,15 +331,19 @@ def unique_consecutive(
 @public()
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each number occurs in a vector of integers, or the sum of their weights."""
-    x: Any = to_array(input.detach())
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if input.dtype.category != 1:
         raise RuntimeError(f'"bincount_cpu" not implemented for {input.dtype}')
-    if x.ndim != 1 or (x.size and x.min() < 0):
+    on_device = weights is None and input.ndim == 1 and distinct.served(input)
+    x: Any = input.detach() if on_device else to_array(input.detach())
+    if x.ndim != 1 or (input._data.size and x.min() < 0):
         raise RuntimeError(
             f"bincount only supports 1-d non-negative integral inputs, got shape {tuple(x.shape)}"
         )
+    if on_device:
+        n = max(int(x.max()) + 1 if x.numel() else 0, minlength)
+        return distinct.counts_below(to(x, dtypes.int64), n)
     if weights is None:
         found = np.bincount(x, minlength=minlength)
     else:
@@ -342,10 +368,11 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}')
     if bins <= 0:
         raise RuntimeError(f"histc(): bins must be > 0, got {bins}")
-    x = to_array(input.detach()).reshape(-1)
-    work = x.astype(np.float64)
+    on_device = distinct.served(input)
+    x: Any = input.detach() if on_device else to_array(input.detach())
+    work: Any = x.reshape(-1).double() if on_device else x.reshape(-1).astype(np.float64)
     low, high = float(min), float(max)
-    if low == high and x.size:
+    if low == high and input._data.size:
         low, high = float(work.min()), float(work.max())
     if low == high:
         low, high = low - 1, high + 1
@@ -353,6 +380,10 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError(f"histc: range of [{low}, {high}] is not finite")
     if low > high:
         raise RuntimeError(f"histc: max must be larger than min, got {high} and {low}")
+    if on_device:
+        at = to((work - low) * bins / (high - low), dtypes.int64).clamp(max=bins - 1)  # type: ignore
+        at = where((work >= low) & (work <= high), at, bins)
+        return to(distinct.counts_below(at, bins + 1)[:bins], input.dtype)
     work = work[(work >= low) & (work <= high)]
     at = ((work - low) * bins / (high - low)).astype(np.int64)
     found = np.bincount(np.minimum(at, bins - 1), minlength=bins)
@@ -361,12 +392,26 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 @public(method=False, out=True)
 def isin(
-    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+    elements: Any = None,
+    test_elements: Any = None,
+    *,
+    element: Any = None,
+    test_element: Any = None,
+    assume_unique: bool = False,
+    invert: bool = False,
 ) -> Tensor:
-    """Which elements are among the test elements; either may be a number."""
+    """Which elements are among the test elements; either may be a number, in PyTorch by the name
+    `element` or `test_element`."""
+    elements = element if elements is None else elements
+    test_elements = test_element if test_elements is None else test_elements
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one argument must be a Tensor")
     tensor = elements if isinstance(elements, Tensor) else test_elements
+    if isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
+        same = elements.device == test_elements.device and elements.dtype is test_elements.dtype
+        if same and distinct.served(elements):
+            found = distinct.among(elements.detach(), test_elements.detach())
+            return ~found if invert else found  # type: ignore[operator]
     a, b = (
         to_array(v.detach()) if isinstance(v, Tensor) else np.asarray(v)
         for v in (elements, test_elements)

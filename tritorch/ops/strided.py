@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from .. import errors
 from ..op import view as declare
+from ..runtime import layout
 from ..tensor import Tensor
 from .api import attach, public
 from .view import metadata_in_place, put_back
@@ -18,7 +18,12 @@ from .view import metadata_in_place, put_back
 @declare(
     name="diagonal",
     vjp=lambda g, x_shape, offset, dim1, dim2: put_back(
-        g, x_shape, _diagonal, offset=offset, dim1=dim1, dim2=dim2
+        g,
+        x_shape,
+        _diagonal,  # type: ignore
+        offset=offset,
+        dim1=dim1,
+        dim2=dim2,
     ),
     samples=lambda s: [
         s((3, 4), offset=1, dim1=0, dim2=1),
@@ -26,6 +31,10 @@ from .view import metadata_in_place, put_back
     ],
 )
 def _diagonal(x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
+    if (dim1 - dim2) % len(x.shape) == 0:  # it would reach beyond the memory of `x`
+        raise RuntimeError(
+            f"diagonal: diagonal dimensions cannot be identical {dim1}, {dim2} of {tuple(x.shape)}"
+        )
     rows, cols = x.shape[dim1], x.shape[dim2]
     n = max(0, min(rows + min(offset, 0), cols - max(offset, 0)))
     start = [slice(None)] * len(x.shape)
@@ -41,7 +50,12 @@ def _diagonal(x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
 @declare(
     name="unfold",
     vjp=lambda g, x_shape, dim, size, step: put_back(
-        g, x_shape, _unfold, dim=dim, size=size, step=step
+        g,
+        x_shape,
+        _unfold,  # type: ignore
+        dim=dim,
+        size=size,
+        step=step,
     ),
     samples=lambda s: [s((7,), dim=0, size=3, step=2), s((2, 5), dim=1, size=2, step=1)],
 )
@@ -64,16 +78,21 @@ def _strided(x: Any, shape: tuple, strides: tuple) -> Any:
 def _as_strided_vjp(
     g: Tensor, x_shape: tuple, geometry: tuple, size: tuple, stride: tuple, shift: int
 ) -> Tensor:
-    """Sum what lands on each element of memory, then read it back through the input's geometry."""
+    """Sum what lands on each element of memory, then read it back through the input's geometry.
+
+    Elements of the input that are one in memory share its gradient evenly.
+    """
     have = _reach(x_shape, geometry)
     low, high = min(0, shift), max(have, shift + _reach(size, stride), 1)
     memory = g.new_zeros(high - low)
     positions = memory.new_tensor(np.arange(high - low))  # int64, by NumPy
     where = positions.as_strided(size, stride, shift - low).reshape(-1)
     memory = memory.index_add(0, where, g.reshape(-1))
-    out = memory.as_strided(tuple(x_shape), geometry, -low)
-    shared = math.prod([n for n, s in zip(x_shape, geometry, strict=True) if s == 0])
-    return out / shared if shared > 1 else out
+    if not layout.injective(tuple(x_shape), geometry):
+        places = positions.as_strided(tuple(x_shape), geometry, -low).reshape(-1)
+        counts = g.new_zeros(high - low).index_add(0, places, g.new_ones(places.numel()))
+        memory = memory / counts.clamp_min(1)
+    return memory.as_strided(tuple(x_shape), geometry, -low)
 
 
 def _reach(shape: tuple, strides: tuple) -> int:
@@ -213,6 +232,19 @@ def storage_size(t: Tensor) -> int:
         reach = sum((n - 1) * s for n, s in zip(owner.shape, owner.strides, strict=True))
         return (reach + owner.itemsize) // t.itemsize
     return owner.memory.nbytes // t.itemsize
+
+
+@public()
+def slice_inverse(
+    input: Tensor,
+    src: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    """What `input` is a slice of: its memory in the geometry of `src`."""
+    return as_strided(input, src.shape, src.stride(), src.storage_offset())  # type: ignore
 
 
 metadata_in_place(_as_strided, "as_strided", as_strided)

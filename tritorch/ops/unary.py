@@ -8,40 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from . import activation_loops
+from . import activation_loops, arithmetic_loops, error_loops
 from .api import unary
 from .arithmetic import conj, where
 from .elementwise import loop, zero
-
-
-def _special(name: str) -> Any:
-    """A function of `scipy.special`, imported at its first call."""
-
-    def run(x: Any, out: np.ndarray | None = None) -> Any:
-        import scipy.special
-
-        return getattr(scipy.special, name)(x, out=out)
-
-    run.__name__ = name
-    return run
-
-
-@loop
-def _rsqrt(x: Any) -> Any:
-    return 1 / np.sqrt(x)
-
-
-@loop
-def _sgn(x: Any) -> Any:
-    if x.dtype.kind == "c":
-        return np.sign(x)
-    # 0 of NaN and True of True, unlike NumPy's
-    return (x > 0).astype(x.dtype) - (x < 0) if x.dtype.kind != "b" else x.copy()
-
-
-@loop
-def _logical_not(x: Any) -> Any:
-    return np.logical_not(x)
 
 
 def _sgn_vjp(g: Tensor, x: Tensor, out: Tensor) -> Any:
@@ -57,14 +27,18 @@ _BOOL, _COMPLEX, _NOT_FLOAT = ("bool",), ("complex",), ("bool", "integral")
 
 neg = unary("neg", np.negative, "negative", "__neg__", deny=_BOOL, vjp=lambda g: -g)
 abs = unary("abs", np.absolute, "absolute", "__abs__", result="real", vjp=lambda g, x: g * x.sgn())
-sign = unary("sign", _sgn, deny=_COMPLEX, vjp=zero)
-sgn = unary("sgn", _sgn, vjp=_sgn_vjp)
+sign = unary("sign", arithmetic_loops.sgn, deny=_COMPLEX, vjp=zero)
+sgn = unary("sgn", arithmetic_loops.sgn, vjp=_sgn_vjp)
 square = unary("square", np.square, vjp=lambda g, x: g * (2 * conj(x)))
 sqrt = unary(
     "sqrt", np.sqrt, result="float", domain=(0.1, 4.0), vjp=lambda g, out: g / (2 * conj(out))
 )
 rsqrt = unary(
-    "rsqrt", _rsqrt, result="float", domain=(0.1, 4.0), vjp=lambda g, out: -0.5 * g * conj(out**3)
+    "rsqrt",
+    arithmetic_loops.rsqrt,
+    result="float",
+    domain=(0.1, 4.0),
+    vjp=lambda g, out: -0.5 * g * conj(out**3),
 )
 reciprocal = unary(
     "reciprocal",
@@ -149,14 +123,14 @@ erf = unary(
 )
 erfc = unary(
     "erfc",
-    _special("erfc"),
+    error_loops.erfc,
     result="float",
     deny=_COMPLEX,
     vjp=lambda g, x: g * (-_TWO_OVER_SQRT_PI * (-x * x).exp()),
 )
 erfinv = unary(
     "erfinv",
-    _special("erfinv"),
+    error_loops.erfinv,
     result="float",
     deny=_COMPLEX,
     domain=(-0.9, 0.9),
@@ -165,9 +139,7 @@ erfinv = unary(
 floor = unary("floor", np.floor, deny=("complex", "bool"), vjp=zero)
 ceil = unary("ceil", np.ceil, deny=("complex", "bool"), vjp=zero)
 trunc = unary("trunc", np.trunc, "fix", deny=("complex", "bool"), vjp=zero)
-frac = unary(
-    "frac", loop(lambda x: x - np.trunc(x)), deny=(*_NOT_FLOAT, "complex"), vjp=lambda g: g
-)
+frac = unary("frac", arithmetic_loops.frac, deny=(*_NOT_FLOAT, "complex"), vjp=lambda g: g)
 
 isnan = unary("isnan", loop(lambda x: x != x), result="bool", inplace=False)
 isinf = unary("isinf", np.isinf, result="bool", inplace=False)
@@ -179,7 +151,7 @@ signbit = unary(
     deny=_COMPLEX,
     inplace=False,
 )
-logical_not = unary("logical_not", _logical_not, result="bool")
+logical_not = unary("logical_not", arithmetic_loops.logical_not, result="bool")
 bitwise_not = unary("bitwise_not", np.invert, "__invert__", deny=("floating", "complex"))
 
 Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]

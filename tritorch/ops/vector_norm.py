@@ -119,7 +119,9 @@ def _nuclear(input: Any, dim: Dims, keepdim: bool) -> Tensor:
             f"{tuple(input.shape)}"
         )
     rest = [d for d in range(input.ndim) if d not in dims]
-    found = input.permute((*rest, *dims)).svd()[1].sum(-1)
+    from .linalg_decompose import svdvals
+
+    found = svdvals(input.permute((*rest, *dims))).sum(-1)
     return found.reshape(reduced_shape(input.shape, dims, True)) if keepdim else found
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes, errors
-from ..op import ViewOp, alias, primitive, view as declare
+from ..formats import contiguous_format
+from ..op import ViewOp, alias, primitive, users_level, view as declare
 from ..runtime import host
 from ..tensor import Tensor, wrap
-from .api import attach, public
+from .api import PUBLIC, attach, called, public
+from .arguments import renamed
 
 
 def ints(name: str, args: tuple) -> tuple[int, ...]:
@@ -29,7 +33,7 @@ def ints(name: str, args: tuple) -> tuple[int, ...]:
     vjp=lambda g, dims: permute_op(g, dims=tuple(np.argsort(dims).tolist())),
     samples=lambda s: [s((2, 3, 4), dims=(2, 0, 1)), s((0, 3), dims=(1, 0))],
 )
-def permute(x: Any, *, dims: tuple[int, ...]) -> Any:
+def permute(x: Any, *, dims: tuple[int, ...]) -> Any:  # type: ignore
     return x.transpose(dims)
 
 
@@ -69,7 +73,7 @@ def _broadcast_strides(have: tuple, strides: tuple, shape: tuple) -> tuple[int, 
 
 @declare(
     name="slice",
-    vjp=lambda g, x_shape, key: put_back(g, x_shape, _slice, key=key),
+    vjp=lambda g, x_shape, key: put_back(g, x_shape, _slice, key=key),  # type: ignore
     samples=lambda s: [
         s((3, 4), key=(slice(None), slice(1, 4, 2))),
         s((3, 4), key=(1, None, 2)),
@@ -131,11 +135,13 @@ def _resolve(name: str, shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[
     return shape
 
 
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """The same memory in another shape, or read as another dtype.
 
     Raises RuntimeError where the elements' strides do not allow it: use `reshape`.
     """
+    if not shape:
+        shape = tuple(given for given in (size, dtype) if given is not None)
     if len(shape) == 1 and isinstance(shape[0], dtypes.DType):
         return view_dtype(self, shape[0])
     want = _resolve("view", ints("view", shape), self._data.shape)
@@ -174,13 +180,15 @@ def view_dtype(self: Tensor, dtype: dtypes.DType) -> Tensor:
 
 
 @public()
-def reshape(input: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape: a view where possible, else a copy."""
-    want = _resolve("reshape", ints("reshape", shape), input._data.shape)
+    if shape is not None:
+        sizes = (shape,)
+    want = _resolve("reshape", ints("reshape", sizes), input._data.shape)
     try:
         return _view(input, shape=want)
     except ValueError:
-        out = _view(input.clone(memory_format="contiguous"), shape=want)  # type: ignore[attr-defined]
+        out = _view(input.clone(memory_format=contiguous_format), shape=want)  # type: ignore[attr-defined]
         out._base = out._view = None  # nobody sees the copy, so this is no view of it
         return out
 
@@ -191,7 +199,7 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     return reshape(self, other.shape)
 
 
-@public("swapaxes", "swapdims")
+@public("swapdims")
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """A view with two dimensions exchanged."""
     n = input._data.ndim
@@ -203,10 +211,14 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return permute_op(input, dims=tuple(dims))
 
 
+PUBLIC["swapaxes"] = renamed(transpose, dim0="axis0", dim1="axis1")
+attach("swapaxes", PUBLIC["swapaxes"])
+
+
 @public()
-def permute(input: Tensor, *dims: Any) -> Tensor:  # type: ignore[no-redef]
+def permute(input: Tensor, *order: Any, dims: Any = None) -> Tensor:  # type: ignore[no-redef]
     """A view with its dimensions in another order."""
-    order = ints("permute", dims)
+    order = ints("permute", order if dims is None else (dims,))
     if len(order) != input._data.ndim:
         raise RuntimeError(
             f"permute(sparse_coo): number of dimensions in the tensor input does not match the "
@@ -235,6 +247,17 @@ def _matrix_transpose(self: Tensor) -> Tensor:
             f"{self._data.ndim}-D tensor."
         )
     return transpose(self, -2, -1)
+
+
+@public()
+def adjoint(input: Tensor) -> Tensor:
+    """The conjugate transpose of matrices (..., M, N)."""
+    if input._data.ndim < 2:
+        raise RuntimeError(
+            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got "
+            f"{input._data.ndim}-D tensor."
+        )
+    return transpose(input, -2, -1).conj()  # type: ignore[attr-defined]
 
 
 Tensor.T = property(_reversed)  # type: ignore[attr-defined]
@@ -287,9 +310,9 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 
 
 @public()
-def expand(self: Tensor, *sizes: Any) -> Tensor:
+def expand(self: Tensor, *sizes: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """A view in which dimensions of size 1 are repeated without copying; -1 keeps a size."""
-    want, have = ints("expand", sizes), self._data.shape
+    want, have = ints("expand", sizes if size is None else (size,)), self._data.shape
     lead = len(want) - len(have)
     if lead < 0:
         raise RuntimeError(
@@ -321,7 +344,13 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     return expand(input, *size)
 
 
-attach("broadcast_to", lambda self, *size: expand(self, *ints("broadcast_to", size)))
+@called("broadcast_to")
+def _broadcast_to(self: Tensor, *sizes: Any, size: Any = None) -> Tensor:
+    """`self.expand(size)`."""
+    return expand(self, *ints("broadcast_to", sizes if size is None else (size,)))
+
+
+attach("broadcast_to", _broadcast_to)
 
 
 @public()
@@ -368,9 +397,32 @@ def ravel(input: Tensor) -> Tensor:
     return reshape(input, -1)
 
 
+def resize(self: Tensor, *sizes: Any) -> Tensor:
+    """`self.view(sizes)`; deprecated in PyTorch too."""
+    warnings.warn("non-inplace resize is deprecated", stacklevel=users_level())
+    want = ints("resize", sizes)
+    if math.prod(want) != self._data.size:
+        raise RuntimeError(
+            f"resize: requested resize to {'x'.join(map(str, want))} ({math.prod(want)} elements "
+            f"in total), but the given tensor has a size of {tuple(self.shape)} "
+            f"({self._data.size} elements)"
+        )
+    return reshape(self.contiguous(), want)  # type: ignore[attr-defined]
+
+
+def resize_as(self: Tensor, tensor: Tensor) -> Tensor:
+    """`self.view(tensor.shape)`; deprecated in PyTorch too."""
+    return resize(self, *tensor._data.shape)
+
+
+attach("resize", resize)
+attach("resize_as", resize_as)
+
+
 def metadata_in_place(op: ViewOp, name: str, derive: Any) -> None:
     """`transpose_` and its like: the tensor itself gets the view's geometry."""
 
+    @functools.wraps(derive)
     def change(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         view = derive(self, *args, **kwargs)._view
         return op.inplace(self, **view.params)
@@ -379,8 +431,9 @@ def metadata_in_place(op: ViewOp, name: str, derive: Any) -> None:
     attach(f"{name}_", change)
 
 
-for _name in ("transpose", "swapaxes", "swapdims"):
+for _name in ("transpose", "swapdims"):
     metadata_in_place(permute_op, _name, transpose)
+metadata_in_place(permute_op, "swapaxes", PUBLIC["swapaxes"])
 metadata_in_place(permute_op, "t", t)
 metadata_in_place(_slice, "unsqueeze", unsqueeze)
 metadata_in_place(_slice, "squeeze", squeeze)

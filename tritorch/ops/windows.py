@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..dtypes import DType
+from ..formats import strided
 from ..tensor import Tensor
 from .api import PUBLIC, SPACES
 from .create import finish, from_numpy
@@ -86,6 +88,7 @@ def _simple(name: str, doc: str, formula: Callable, *args: Any) -> None:
         layout: Any = None,
         device: Any = None,
         requires_grad: bool = False,
+        pin_memory: bool = False,
     ) -> Tensor:
         kind = _checked(name, window_length, dtype)
         return _made(_window(window_length, periodic, formula, *args), kind, device, requires_grad)
@@ -112,6 +115,7 @@ def hamming_window(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`alpha - beta cos(2 pi k / n)`.
 
@@ -134,6 +138,7 @@ def kaiser_window(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`I0(beta sqrt(1 - x^2)) / I0(beta)` for x from -1 to 1.
 
@@ -165,8 +170,16 @@ def _signal_window(
 
 
 def _in_signal(f: Callable) -> Callable:
-    SPACES["signal.windows"][f.__name__] = f
-    return f
+    """Publish a window, which is made strided only."""
+
+    @functools.wraps(f)
+    def window(*args: Any, layout: Any = None, **kwargs: Any) -> Tensor:
+        if layout is not None and layout is not strided:
+            raise ValueError(f"{f.__name__} is implemented for strided tensors only, got: {layout}")
+        return f(*args, **kwargs)
+
+    SPACES["signal.windows"][f.__name__] = window
+    return window
 
 
 def _plain(name: str, doc: str, formula: Callable, *args: Any) -> None:
@@ -180,6 +193,7 @@ def _plain(name: str, doc: str, formula: Callable, *args: Any) -> None:
         layout: Any = None,
         device: Any = None,
         requires_grad: bool = False,
+        pin_memory: bool = False,
     ) -> Tensor:
         return _signal_window(name, M, sym, dtype, device, requires_grad, formula, *args)
 
@@ -207,6 +221,7 @@ def exponential(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`exp(-|k - center| / tau)`; only a window that is not symmetric may have a `center`."""
     if tau <= 0:
@@ -228,6 +243,7 @@ def gaussian(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`exp(-((k - n / 2) / std)^2 / 2)`."""
     if std <= 0:
@@ -245,6 +261,7 @@ def kaiser(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`I0(beta sqrt(1 - x^2)) / I0(beta)` for x from -1 to 1."""
     if beta < 0:
@@ -262,6 +279,7 @@ def general_cosine(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`sum_i (-1)^i a_i cos(2 pi i k / n)`."""
     if not isinstance(a, Iterable):
@@ -282,6 +300,7 @@ def general_hamming(
     layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """`alpha - (1 - alpha) cos(2 pi k / n)`.
 

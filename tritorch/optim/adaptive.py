@@ -203,9 +203,9 @@ class RMSprop(Counted):
         """The sum of steps where there is momentum, the mean of g if centered, the constants."""
         rate, alpha, eps, decay, momentum, centered, maximize = rest[-1]
         g = prepared(p, g, decay, maximize)
-        d = g * g
-        d -= v
-        d *= 1 - alpha
+        v *= alpha
+        d = g * (1 - alpha)
+        d *= g
         v += d
         if centered:
             mean = rest[-2]

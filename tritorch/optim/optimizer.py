@@ -11,10 +11,21 @@ from itertools import chain
 from typing import Any
 
 from .. import dtypes
+from ..autograd.mode import profiles
 from ..autograd.node import RemovableHandle
 from ..tensor import Tensor
 
-__all__ = ["Optimizer", "required"]
+__all__ = [
+    "Optimizer",
+    "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
+    "required",
+]
+
+OptimizerPreHook = Callable[[Any, tuple, dict[str, Any]], tuple[tuple, dict[str, Any]] | None]
+OptimizerPostHook = Callable[[Any, tuple, dict[str, Any]], None]
+_global_optimizer_pre_hooks: dict[int, Callable] = OrderedDict()
+_global_optimizer_post_hooks: dict[int, Callable] = OrderedDict()
 
 
 class _Required:
@@ -25,29 +36,38 @@ class _Required:
 required = _Required()
 
 
-def _with_hooks(step: Callable) -> Callable:
-    """`step` with what `register_step_pre_hook` and `register_step_post_hook` added around it."""
+def _with_hooks(func: Callable) -> Callable:
+    """A `step` with what `register_step_pre_hook` and `register_step_post_hook` added around it."""
 
-    @functools.wraps(step)
+    @functools.wraps(func)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if profiles and not self._stepping:
+            from ..autograd.profiler import record_function
+
+            with record_function(f"Optimizer.step#{type(self).__name__}.step"):
+                return around(self, *args, **kwargs)
+        return around(self, *args, **kwargs)
+
+    def around(self: Any, *args: Any, **kwargs: Any) -> Any:
         before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
-        if not (before or after) or self._stepping:  # a subclass's step may call this one
-            return step(self, *args, **kwargs)
-        for hook in before.values():
+        every = _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+        if not (before or after or every) or self._stepping:  # a subclass's step may call this one
+            return func(self, *args, **kwargs)
+        for hook in (*_global_optimizer_pre_hooks.values(), *before.values()):
             given = hook(self, (self, *args), kwargs)
             if given is not None:
                 if not isinstance(given, tuple) or len(given) != 2:
                     raise RuntimeError(
-                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got "
+                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got "
                         f"{given}."
                     )
                 (_, *args), kwargs = given  # type: ignore[assignment]
         self._stepping = True
         try:
-            result = step(self, *args, **kwargs)
+            result = func(self, *args, **kwargs)
         finally:
             self._stepping = False
-        for hook in after.values():
+        for hook in (*after.values(), *_global_optimizer_post_hooks.values()):
             hook(self, (self, *args), kwargs)
         return result
 
@@ -61,6 +81,9 @@ class Optimizer:
     "params"; `defaults` are the options of the groups that do not say otherwise.
     """
 
+    OptimizerPreHook = OptimizerPreHook
+    OptimizerPostHook = OptimizerPostHook
+    profile_hook_step = staticmethod(_with_hooks)
     _stepping = False
     state: defaultdict[Any, Any]
     param_groups: list[dict[str, Any]]
@@ -280,6 +303,20 @@ class Optimizer:
     ) -> RemovableHandle:
         """Call `hook(optimizer)` after a state was loaded."""
         return self._add_hook("load_state_dict_post", hook, prepend)
+
+
+def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` before each step of every optimizer."""
+    handle = RemovableHandle(_global_optimizer_pre_hooks)
+    _global_optimizer_pre_hooks[handle.id] = hook
+    return handle
+
+
+def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
+    """Call `hook(optimizer, args, kwargs)` after each step of every optimizer."""
+    handle = RemovableHandle(_global_optimizer_post_hooks)
+    _global_optimizer_post_hooks[handle.id] = hook
+    return handle
 
 
 def _listed(params: Any) -> list:

@@ -10,14 +10,18 @@ import numpy as np
 
 from ..device import device
 from ..dtypes import DType
+from . import layout
 from .array import Array
-from .launch import launch, operator
-from .memory import available, meta
+from .launch import LaunchError, launch, operator
+from .memory import OutOfMemoryError, available, meta
 
 __all__ = [
+    "LaunchError",
+    "OutOfMemoryError",
     "available",
     "copy",
     "empty",
+    "empty_like",
     "fill",
     "from_host",
     "launch",
@@ -32,6 +36,14 @@ def empty(shape: Sequence[int], dtype: DType, where: device) -> Array:
     if where.type == "meta":
         return meta(shape, dtype)
     return launch.runtime.empty(shape, dtype, where.index)
+
+
+def empty_like(shape: Sequence[int], dtype: DType, *operands: Array) -> Array:
+    """An array of this shape, its dimensions in the order that `operands` give to a result."""
+    found, where = layout.order(shape, *operands), operands[0].device
+    if found is None:
+        return empty(shape, dtype, where)
+    return empty([shape[d] for d in found], dtype, where).transpose(layout.inverse(found))
 
 
 def to_host(x: Array) -> np.ndarray:

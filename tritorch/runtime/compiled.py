@@ -88,6 +88,13 @@ class Executor:
     def __call__(
         self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
     ) -> None:
+        entry, params = self.prepared(kernel, args, constants, warps, stages)
+        self._run(entry, grid, params)
+
+    def prepared(
+        self, kernel: Any, args: Sequence, constants: dict, warps: int, stages: int
+    ) -> tuple[Entry, list[Any]]:
+        """The compiled kernel for such arguments, and these as its parameters, not yet selected."""
         key: list[Any] = [id(kernel), warps, stages]
         add = key.append
         params: list[Any] = []
@@ -117,7 +124,7 @@ class Executor:
         entry = self.entries.get(k)
         if entry is None:
             entry = self.entries[k] = self._compile(kernel, args, constants, warps, stages)
-        self._run(entry, grid, params)
+        return entry, params
 
     def _run(self, entry: Entry, grid: tuple[int, ...], params: list[Any]) -> None:
         for i, cast in entry.casts:

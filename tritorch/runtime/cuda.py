@@ -82,6 +82,8 @@ class CudaDevice:
         self._target = _target(self.properties)
         self.submit: Callable[..., None] = submit
         self.executor = Executor(self, submit)
+        self.replays: dict[tuple, Any] | None = None if blocking() else {}
+        self.poisoned = poison_wanted()
         self._staging: Staging | None = None
 
     # -- streams and events --------------------------------------------------------------------
@@ -234,7 +236,7 @@ class CudaRuntime(Runtime):
         from .triton_driver import install
 
         install(self)
-        if os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0"):
+        if blocking():
             self.execute = self._execute_and_wait  # type: ignore[method-assign]
         elif len(self._devices) == 1:
             self.execute = self.device(0).executor  # type: ignore[method-assign]
@@ -335,6 +337,11 @@ class CudaRuntime(Runtime):
         for found in self._devices:
             if found is not None:
                 check(driver.cuStreamSynchronize(found.enter().handle))
+
+
+def blocking() -> bool:
+    """Whether every launch is waited for, so that what fails is known."""
+    return os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0")
 
 
 class _Current(threading.local):

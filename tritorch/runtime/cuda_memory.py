@@ -159,7 +159,7 @@ def largest_arrays(where: device, count: int = 5) -> list[str]:
     """The largest live allocations of a device, each by the biggest array on it."""
     found: dict[int, Array] = {}
     for a in gc.get_objects():
-        if a.__class__ is Array and a.memory.device == where:
+        if type(a) is Array and a.memory.device == where:  # `__class__` may be a property
             known = found.get(id(a.memory))
             if known is None or a.size > known.size:
                 found[id(a.memory)] = a

@@ -13,6 +13,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from . import layout
+
 SMALL = 64 * 1024
 ALIGNMENT = 64
 
@@ -106,13 +108,11 @@ def _default_limit() -> int:
 pool = Pool(_default_limit())
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray | None = None) -> np.ndarray:
-    """An uninitialised array; in the order of dimensions in memory of `like`, where given."""
-    if like is not None and not like.flags.c_contiguous and like.shape == shape:
-        order = sorted(range(len(shape)), key=lambda d: (-like.strides[d], d))
-        if all(like.strides):
-            back = np.argsort(order)
-            return empty(tuple(shape[d] for d in order), dtype).transpose(back)
+def empty(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
+    """An uninitialised array; its dimensions in the order that `operands` give to a result."""
+    found = layout.order(shape, *operands) if operands else None
+    if found is not None:
+        return empty(tuple([shape[d] for d in found]), dtype).transpose(layout.inverse(found))
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALL:
         return np.empty(shape, dtype)

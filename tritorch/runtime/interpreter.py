@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ..device import device
@@ -112,7 +113,7 @@ def _host_argument(a: Any) -> Any:
     interface. Made here they point to our memory: nothing is copied.
     """
     import triton.language as tl
-    from triton.runtime.interpreter import TensorHandle
+    from triton.runtime.interpreter import TensorHandle  # type: ignore
 
     if a is None:
         return None
@@ -155,11 +156,25 @@ def import_interpreted() -> None:
     os.environ["TRITON_INTERPRET"] = "1"
     from triton.runtime import interpreter
 
-    patch = interpreter._patch_lang_tensor
+    patch = interpreter._patch_lang_tensor  # type: ignore
 
     def patch_tensor(tensor: Any, scope: Any) -> None:
         """Triton 3.6 cannot use a scalar as a loop bound with NumPy 2.4 and newer."""
         patch(tensor, scope)
         tensor.__index__ = lambda self: int(self.handle.data.item())
 
-    interpreter._patch_lang_tensor = patch_tensor
+    interpreter._patch_lang_tensor = patch_tensor  # type: ignore
+    interpreter._convert_float = _nearest(interpreter._convert_float)  # type: ignore
+
+
+def _nearest(convert: Callable) -> Callable:
+    """Triton's conversion of floats, but float32 to bfloat16 to the nearest, as on a GPU: its own
+    cuts the last bits off."""
+    import triton.language as tl
+
+    def converted(x: np.ndarray, source: Any, target: Any, rounding: Any) -> np.ndarray:
+        if source == tl.float32 and target == tl.bfloat16:
+            return x.astype(ml_dtypes.bfloat16).view(np.uint16)
+        return convert(x, source, target, rounding)
+
+    return converted

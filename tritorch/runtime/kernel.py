@@ -127,8 +127,8 @@ def compile_kernel(
 ) -> Any:
     """Triton's CompiledKernel for a target, which need not be present. Triton keeps it on disk."""
     import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+    from triton.backends.compiler import GPUTarget  # type: ignore
+    from triton.compiler import ASTSource  # type: ignore
 
     options = {
         "num_warps": min(warps, 1024 // target.warp_size),

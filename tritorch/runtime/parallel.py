@@ -16,7 +16,10 @@ from .quiet import quiet
 
 BIG = 1 << 16  # elements from which an elementwise operator is worth a second thread
 STRIP = 32  # rows that a transposing copy gathers at a time
-BLOCK = 1 << 15  # elements of a block that stays in a core's cache through a chain of loops
+# Elements of a block that stays in a core's cache through a chain of loops. Not fewer: a loop that
+# is over in some microseconds leaves two threads waiting for the interpreter's lock.
+BLOCK = 1 << 17
+WORTH = 1 << 19  # bytes of the widest operand from which one pass is worth waking a thread
 
 _threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 _tasks: SimpleQueue = SimpleQueue()
@@ -111,10 +114,11 @@ def run(body: Callable[[int, int], object], n: int, grain: int) -> None:
 def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0) -> np.ndarray:
     """`loop(*inputs, out=out)` piece by piece over the threads; inputs broadcast to `out`.
 
-    `block` is the number of elements of a piece: by default as large as two pieces a thread allow;
-    `BLOCK` for a loop that passes several times over its piece.
+    `block` is the number of elements of a piece, of four bytes: by default as large as two pieces a
+    thread allow; `BLOCK` for a loop that passes several times over its piece.
     """
-    if not out.ndim:
+    width = max(a.itemsize for a in (out, *inputs) if isinstance(a, np.ndarray))
+    if not out.ndim or (not block and out.size * width < WORTH):
         loop(*inputs, out=out)
         return out
     arrays = [x if isinstance(x, np.ndarray) and x.ndim else None for x in inputs]
@@ -132,7 +136,9 @@ def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0
         unit = max(1, out.size // max(n, 1))
         if any(a.strides[-1] != a.itemsize for a in full if a.size > BIG):
             block = block or BLOCK  # across the rows of memory: few enough to stay in the cache
-    grain = block // unit if block else -(-n // (2 * _threads if out.size > 8 * BIG else _threads))
+    grain = -(-n // (2 * _threads if out.size > 8 * BIG and not block else _threads))
+    if block:
+        grain = min(grain, 4 * block // (unit * width))
 
     def body(start: int, stop: int) -> None:
         loop(

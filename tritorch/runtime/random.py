@@ -143,7 +143,7 @@ def bernoulli(seed: int, offset: int, shape: tuple[int, ...], p: float | np.ndar
 
 def dropout(seed: int, offset: int, x: np.ndarray, p: float) -> np.ndarray:
     """`x * mask / (1 - p)` where `mask` is `bernoulli(1 - p)`."""
-    out = host.empty(x.shape, x.dtype)
+    out = host.empty(x.shape, x.dtype, x)
     mask = bernoulli(seed, offset, x.shape, 1.0 - p)
     compute = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
     scale = compute.type(dropout_scale(p))

@@ -49,7 +49,7 @@ class TritonDriver:
         return p.major, p.minor
 
     def get_current_target(self) -> Any:
-        from triton.backends.compiler import GPUTarget
+        from triton.backends.compiler import GPUTarget  # type: ignore
 
         return GPUTarget("cuda", self._runtime.target().arch, 32)
 

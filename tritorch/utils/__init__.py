@@ -1,5 +1,14 @@
-"""Helpers around training: data loading."""
+"""Helpers around training: data loading, checkpoints of activations, TensorBoard."""
+
+import importlib
+from typing import Any
 
 from . import data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "tensorboard"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("checkpoint", "tensorboard"):  # at the first use
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

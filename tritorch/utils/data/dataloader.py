@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ... import dtypes
+from ... import cuda, dtypes
 from ...ops import create
+from ...tensor import Tensor
 from .collate import Collate, default_collate, default_convert
 from .dataset import IterableDataset, Subset, TensorDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .workers import WorkerIterator, Workers, context_of
 
 __all__ = ["DataLoader"]
 
@@ -27,7 +29,12 @@ class _Endless:
 
 
 class DataLoader:
-    """Iterates over batches of a dataset, in this process.
+    """Iterates over batches of a dataset, in this process or in `num_workers` others.
+
+    Workers fetch `prefetch_factor` (2) batches each ahead; batches come in the same order, and with
+    the same seeds for the order, however many workers there are. An error in a worker is raised
+    here with its traceback, and so is the death of one. With `persistent_workers` they live as long
+    as the loader.
 
     `shuffle` visits the samples in a new random order every time, drawn from `generator`; a
     `sampler` or `batch_sampler` is any other order. `collate_fn` makes a batch of a list of
@@ -67,11 +74,7 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        if multiprocessing_context is not None:
-            raise ValueError(
-                "multiprocessing_context can only be used with multi-process loading "
-                f"(num_workers > 0), but got num_workers={num_workers}"
-            )
+        self.multiprocessing_context = context_of(multiprocessing_context, num_workers)
         self._stream = isinstance(dataset, IterableDataset)
         _check_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
@@ -94,6 +97,8 @@ class DataLoader:
         if collate_fn is None:
             collate_fn = default_convert if batch_sampler is None else default_collate
         self.collate_fn = collate_fn
+        self._workers: Workers | None = None
+        self._epoch = 0
         self._ready = True
 
     def __class_getitem__(cls, item: Any) -> Any:
@@ -107,15 +112,45 @@ class DataLoader:
         object.__setattr__(self, name, value)
 
     def __iter__(self) -> Iterator[Any]:
+        seed = create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item()
+        batches = self._over_workers(seed) if self.num_workers else self._here()
+        return map(_pinned, batches) if self.pin_memory and cuda.is_available() else batches
+
+    def _here(self) -> Iterator[Any]:
+        """In this process."""
         if self._stream:
             return self._over_stream()
-        if self.batch_sampler is None:
-            return (self.collate_fn(self.dataset[i]) for i in self.sampler)  # type: ignore[union-attr]
-        if self.collate_fn is default_collate:
+        if self.batch_sampler is not None and self.collate_fn is default_collate:
             rows = _rows(self.dataset)
             if rows is not None:
                 return (rows(indices) for indices in self.batch_sampler)
-        return (self.collate_fn(self._fetch(indices)) for indices in self.batch_sampler)
+        return map(self._batch, self._index_sampler())
+
+    def _index_sampler(self) -> Iterable:
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
+    def _batch(self, indices: Any) -> Any:
+        """The batch of a list of indices, or without batches the sample of one."""
+        if self.batch_sampler is None:
+            return self.collate_fn(self.dataset[indices])
+        return self.collate_fn(self._fetch(indices))
+
+    def _over_workers(self, seed: int) -> Iterator[Any]:
+        first = self._workers is None
+        workers = self._workers or Workers(self)
+        self._epoch += 1
+        if self.persistent_workers:
+            self._workers = workers
+        return WorkerIterator(self, workers, self._epoch, seed, first)
+
+    def _for_worker(self) -> DataLoader:
+        """What a worker gets: this without the order of samples, generators and processes."""
+        other = object.__new__(type(self))
+        gone = {"sampler": None, "generator": None, "_workers": None}
+        gone["multiprocessing_context"] = None
+        batches = None if self.batch_sampler is None else ()
+        other.__dict__.update({**self.__dict__, **gone, "batch_sampler": batches})
+        return other
 
     def _fetch(self, indices: list[int]) -> list:
         many = getattr(self.dataset, "__getitems__", None)
@@ -175,6 +210,19 @@ def _rows(dataset: Any) -> Callable[[list[int]], list] | None:
     return batch
 
 
+def _pinned(batch: Any) -> Any:
+    """The batch with its tensors in page-locked memory."""
+    if isinstance(batch, Tensor) or hasattr(batch, "pin_memory"):
+        return batch.pin_memory()
+    if isinstance(batch, Mapping):
+        return {key: _pinned(value) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*map(_pinned, batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(map(_pinned, batch))
+    return batch
+
+
 def _check_workers(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
 ) -> None:
@@ -183,13 +231,12 @@ def _check_workers(
             "num_workers option should be non-negative; use num_workers=0 to disable "
             "multiprocessing."
         )
-    if num_workers:
-        raise ValueError(
-            f"DataLoader: num_workers={num_workers} is not supported yet: batches are made in this "
-            "process; use num_workers=0"
-        )
     if timeout < 0:
         raise ValueError("timeout option should be non-negative")
+    if num_workers:
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError("prefetch_factor option should be non-negative")
+        return
     if prefetch_factor is not None:
         raise ValueError(
             "prefetch_factor option could only be specified in multiprocessing. Let num_workers > "

@@ -1,0 +1,173 @@
+"""`import torch` answered by tritorch: the hook, its errors, scripts, and that undoing is clean."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tritorch
+from tritorch.compat import Absent, TorchVersion, install_as_torch, uninstall_as_torch
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is not None, reason="a torch is installed here"
+)
+
+
+@pytest.fixture
+def hooked():
+    install_as_torch()
+    yield
+    uninstall_as_torch()
+
+
+def test_modules_are_tritorchs_own(hooked: None) -> None:
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+    from torch.optim.lr_scheduler import StepLR
+    from torch.utils.data import DataLoader
+
+    assert torch is tritorch and nn is tritorch.nn and F is tritorch.nn.functional
+    assert DataLoader is tritorch.utils.data.DataLoader
+    assert StepLR is tritorch.optim.lr_scheduler.StepLR
+    assert torch.__version__ >= "2.0" and tuple(map(int, torch.__version__.split(".")[:2])) >= (
+        2,
+        0,
+    )
+
+
+def test_pytorchs_inner_modules_find_names_around_them(hooked: None) -> None:
+    from torch.autograd.variable import Variable
+    from torch.nn.modules.conv import Conv2d
+    from torch.nn.modules.utils import _pair  # noqa: F401
+    from torch.nn.parameter import Parameter
+    from torch.optim.optimizer import Optimizer
+    from torch.utils.data.dataset import Dataset
+
+    assert Conv2d is tritorch.nn.Conv2d and Parameter is tritorch.nn.Parameter
+    assert Optimizer is tritorch.optim.Optimizer and Dataset is tritorch.utils.data.Dataset
+    assert Variable is not None
+
+
+def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
+    import torch
+    import torch.fx
+    from torch.nn import NoSuchLayer
+    from torch.utils.cpp_extension import load
+
+    assert isinstance(NoSuchLayer, Absent) and not isinstance(3, NoSuchLayer)
+    with pytest.raises(NotImplementedError, match=r"torch\.nn\.NoSuchLayer: tritorch does not"):
+        NoSuchLayer(3)
+    with pytest.raises(NotImplementedError, match=r"torch\.utils\.cpp_extension\.load"):
+        load("x")
+    with pytest.raises(AttributeError, match=r"torch\.fx\.symbolic_trace.*dynamic"):
+        torch.fx.symbolic_trace(lambda x: x)
+    assert not hasattr(torch, "no_such_function") and not hasattr(torch.nn, "NoSuchLayer")
+
+    class Derived(NoSuchLayer):
+        pass
+
+    with pytest.raises(NotImplementedError, match="NoSuchLayer"):
+        Derived()
+    with pytest.raises(ImportError):
+        import torch.no_such_namespace
+
+
+def test_undoing_leaves_nothing() -> None:
+    before = set(vars(tritorch)), set(vars(tritorch.nn)), set(sys.modules), tritorch.__version__
+    install_as_torch()
+    inner = importlib.import_module("torch.nn.modules.conv")
+    importlib.import_module("torch.fx.node")
+
+    assert inner.Conv2d is tritorch.nn.Conv2d
+    install_as_torch()  # a second call is nothing
+    uninstall_as_torch()
+    assert set(vars(tritorch)) == before[0] and set(vars(tritorch.nn)) == before[1]
+    assert not [n for n in sys.modules if n.partition(".")[0] == "torch"]
+    assert tritorch.__version__ == before[3]
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("torch")
+
+
+def test_another_torch_that_was_imported_is_not_replaced(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", type(sys)("torch"))
+    with pytest.raises(RuntimeError, match="imported before"):
+        install_as_torch()
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("v >= '1.8'", True),
+        ("v < '2.9'", False),
+        ("v > (1, 13)", True),
+        ("v == '2.13.0'", True),
+        ("v != '2.13.1'", True),
+        ("v <= '10'", True),
+        ("v.split('.')[0] == '2'", True),
+        ("hash(v) == hash(str(v))", True),
+    ],
+)
+def test_versions_compare_by_their_numbers(expression: str, expected: bool) -> None:
+    assert eval(expression, {"v": TorchVersion("2.13.0+tritorch")}) is expected
+
+
+SCRIPT = """
+import argparse
+import torch, torch.nn as nn
+import torch.distributed as dist
+from torch.utils.data import DataLoader, TensorDataset
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=1)
+parser.add_argument("--no-cuda", action="store_true")
+args = parser.parse_args()
+device = torch.device("cuda" if torch.cuda.is_available() and not args.no_cuda else "cpu")
+
+@torch.jit.script
+def double(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = TensorDataset(torch.randn(16, 4), torch.randn(16, 1))
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    for _ in range(args.steps):
+        for x, y in DataLoader(data, batch_size=8):
+            loss = nn.functional.mse_loss(model(double(x)), y)
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+    print("rank", rank, "finite", torch.isfinite(loss).item(), __file__.endswith("train.py"))
+"""
+
+
+def run(*args: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tritorch", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_a_script_runs_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    done = run("train.py", "--steps", 2, "--no-cuda", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["rank", "0", "finite", "True", "True"]
+    assert "compiles no scripts" in done.stderr
+    done = run("-m", "train", "--no-cuda", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_errors_and_exit_codes_of_scripts_are_theirs(tmp_path: Path) -> None:
+    (tmp_path / "fails.py").write_text("import sys, torch\nsys.exit(7)\n")
+    assert run("fails.py", cwd=tmp_path).returncode == 7
+    (tmp_path / "raises.py").write_text("import torch\ntorch.ones(2) @ torch.ones(3)\n")
+    done = run("raises.py", cwd=tmp_path)
+    assert done.returncode == 1 and "raises.py" in done.stderr and "RuntimeError" in done.stderr
+    done = run("absent.py", cwd=tmp_path)
+    assert done.returncode == 1 and "no such file" in done.stderr
+    assert run(cwd=tmp_path).returncode == 2

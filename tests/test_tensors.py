@@ -1,0 +1,140 @@
+"""Tensors as Python objects: numbers, copies, pickles, inference tensors, refused gradients."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tritorch as torch
+
+
+@pytest.mark.parametrize("convert", [int, float, complex])
+@pytest.mark.parametrize("shape", [(0,), (3,), (1, 2)], ids=str)
+def test_numbers_of_several_elements_are_refused(convert: type, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="only one element tensors can be converted"):
+        convert(torch.zeros(shape))
+
+
+def test_numbers_of_one_element() -> None:
+    assert int(torch.tensor([[2.5]])) == 2 and float(torch.tensor(3)) == 3.0
+    assert complex(torch.tensor(1j)) == 1j and float(torch.tensor(2 + 0j)) == 2.0
+    with pytest.raises(RuntimeError, match="value cannot be converted to type double"):
+        float(torch.tensor(1j))
+
+
+@pytest.mark.parametrize("shape", [(0,), (2,)], ids=str)
+def test_the_truth_of_several_elements_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RuntimeError, match="Boolean value of Tensor with"):
+        bool(torch.zeros(shape))
+
+
+def test_inference_tensors_have_no_version() -> None:
+    with torch.inference_mode():
+        x = torch.ones(2)
+        y = x + 1
+        y[0] = 3
+    for t in (x, y, x[0]):
+        assert t.is_inference()
+        with pytest.raises(RuntimeError, match="do not track version counter"):
+            _ = t._version
+    assert not (x + 1).is_inference() and (x + 1)._version == 0
+
+
+@pytest.mark.parametrize("result", [1, 1.5, "a", [None]], ids=str)
+def test_a_backward_returns_tensors_or_none(result: Any) -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, g: torch.Tensor) -> Any:
+            return result
+
+    out = Wrong.apply(torch.ones(2, requires_grad=True))
+    with pytest.raises(RuntimeError, match=r"expected Variable or None \(got "):
+        out.sum().backward()
+
+
+COPIES: list[Callable[[Any], Any]] = [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+
+
+@pytest.mark.parametrize("again", COPIES, ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
+def test_copies_share_memory_as_their_originals(again: Callable, dtype: str) -> None:
+    a = torch.arange(6).to(getattr(torch, dtype))
+    parts = {"all": a, "part": a[2:4], "rows": a.view(2, 3).t(), "same": a}
+    found = again(parts)
+    for name, t in found.items():
+        assert t.stride() == parts[name].stride()
+        assert t.storage_offset() == parts[name].storage_offset()
+        assert t.tolist() == parts[name].tolist()
+    found["all"][2] = 1
+    assert found["part"][0] == found["rows"][2, 0] == 1 and found["same"] is found["all"]
+    assert a.tolist() == torch.arange(6).to(getattr(torch, dtype)).tolist()
+
+
+@pytest.mark.parametrize("again", COPIES, ids=["deepcopy", "pickle"])
+def test_copies_keep_the_geometry(again: Callable) -> None:
+    backing = np.arange(24.0).reshape(4, 6)
+    for x in (
+        torch.ones(1).expand(3),
+        torch.from_numpy(backing[:, ::2]),
+        torch.from_numpy(backing.T),
+        torch.zeros(0, 3),
+        torch.tensor(2.0),
+    ):
+        y = again(x)
+        assert y.stride() == x.stride() and np.array_equal(y.numpy(), x.numpy())
+        assert not np.shares_memory(y.numpy(), x.numpy())
+
+
+def test_a_copy_has_the_gradient_and_its_own_version() -> None:
+    w = torch.ones(2, requires_grad=True)
+    (w * 3).sum().backward()
+    twin = copy.deepcopy(w)
+    assert twin.requires_grad and twin.grad.tolist() == [3, 3]
+    with torch.no_grad():
+        twin.add_(1)
+    assert w._version == 0 and w.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="graph leaves"):
+        copy.deepcopy(w * 2)
+
+
+def test_changes_in_place_of_a_base_in_another_order() -> None:
+    """The gradient of the base takes its geometry: no other has the view."""
+    x = torch.ones(2, 3, requires_grad=True)
+    base = x * 1
+    base.view(-1)[1:3] = 0  # a view of a view
+    (base.t() + torch.ones(3, 2)).t().mul(torch.arange(6).view(3, 2).t()).sum().backward()
+    assert x.grad.tolist() == [[0, 0, 0], [1, 3, 5]]
+
+
+@pytest.mark.parametrize("index", ["mask", "list"])
+def test_index_tensors_pass_hooks_on_saved_tensors(index: str) -> None:
+    seen = []
+    x = torch.arange(3.0).requires_grad_()
+    y = x * 1
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: seen.append(t) or t, lambda t: t):
+        y[y > 1 if index == "mask" else [2]] = 5.0
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 1, 0] and y.tolist() == [0, 1, 5] and seen
+
+
+def test_windows_over_each_other_share_a_gradient() -> None:
+    x = torch.arange(3.0, requires_grad=True)
+    windows = x.unfold(0, 2, 1)
+    first = windows.as_strided((2,), (1,), 0)
+    (g,) = torch.autograd.grad(first.sum(), [windows])
+    assert g.tolist() == [[1, 0.5], [0.5, 0]]  # one element of memory, twice in the windows
+
+
+def test_nan_takes_the_gradient_of_a_maximum() -> None:
+    x, y = (torch.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [float("nan"), 2.0]))
+    torch.maximum(x, y).backward(torch.ones(2))
+    assert x.grad.tolist() == y.grad.tolist() == [1, 0.5]

@@ -1,0 +1,152 @@
+"""Kinds of arguments: what the annotations of a public function say of a call that has failed.
+
+Nothing is looked at while a call goes well, so that one which is right pays nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import errors
+from ..dtypes import DType
+from ..tensor import Tensor
+
+
+def _whole(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x._data.size == 1 and x.dtype.category == 1
+    return isinstance(x, int | np.integer) and not isinstance(x, bool)
+
+
+def _real(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return x._data.size == 1
+    return isinstance(x, int | float | np.number | np.bool)
+
+
+def _number(x: Any) -> bool:
+    return _real(x) or isinstance(x, complex)
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "Tensor": lambda x: isinstance(x, Tensor),
+    "int": _whole,
+    "float": _real,
+    "complex": _number,
+    "Number": _number,
+    "bool": lambda x: isinstance(x, bool | np.bool),
+    "str": lambda x: isinstance(x, str),
+    "DType": lambda x: isinstance(x, DType | type),
+    "None": lambda x: x is None,
+}
+SEQUENCES = {"Sequence": Sequence, "tuple": tuple | list, "list": tuple | list, "Size": tuple}
+
+
+def fits(x: Any, kind: ast.expr) -> bool:
+    """Whether an argument is of an annotated kind; what is not known here fits."""
+    if isinstance(kind, ast.BinOp):
+        return fits(x, kind.left) or fits(x, kind.right)
+    if isinstance(kind, ast.Constant):
+        return x is None if kind.value is None else True
+    if isinstance(kind, ast.Attribute):
+        kind = ast.Name(kind.attr)
+    if isinstance(kind, ast.Name):
+        if kind.id in SEQUENCES:
+            return isinstance(x, SEQUENCES[kind.id]) and not isinstance(x, str)  # type: ignore
+        return kind.id not in KINDS or KINDS[kind.id](x)
+    if isinstance(kind, ast.Subscript) and isinstance(kind.value, ast.Name):
+        if kind.value.id not in SEQUENCES:
+            return True
+        if isinstance(x, str) or not isinstance(x, SEQUENCES[kind.value.id]):  # type: ignore
+            return False
+        each = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+        if kind.value.id != "tuple" or isinstance(each[-1], ast.Constant):
+            return all(fits(item, each[0]) for item in x)
+        return len(each) == len(x) and all(map(fits, x, each))
+    return True
+
+
+@functools.cache
+def kind_of(annotation: str) -> ast.expr:
+    return ast.parse(annotation, mode="eval").body
+
+
+def misfit(f: Callable, args: tuple, kwargs: dict) -> str | None:
+    """What is wrong with the kind of an argument of `f`, or None."""
+    signature = inspect.signature(f)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return None  # Python has said it
+    for position, (name, p) in enumerate(signature.parameters.items(), 1):
+        if name not in given or not isinstance(p.annotation, str):
+            continue
+        kind, x = kind_of(p.annotation), given[name]
+        many = {p.VAR_POSITIONAL: x, p.VAR_KEYWORD: ()}.get(p.kind, (x,))
+        for item in many:
+            if item is not p.default and not fits(item, kind):
+                at = "" if p.kind is p.KEYWORD_ONLY else f" (position {position})"
+                return (
+                    f"{f.__name__}(): argument '{name}'{at} must be "
+                    f"{_spelled(p.annotation)}, not {_shown(item)}"
+                )
+    return None
+
+
+def _spelled(annotation: str) -> str:
+    """An annotation in words: `Sequence[int] | None` is "tuple of ints"."""
+    words = re.sub(r"Sequence\[(\w+)\]", r"tuple of \1s", annotation).replace("DType", "dtype")
+    return " or ".join(w for w in words.split(" | ") if w != "None") or words
+
+
+def _shown(x: Any) -> str:
+    if isinstance(x, tuple | list) and x:
+        return f"{type(x).__name__} of {', '.join(dict.fromkeys(type(i).__name__ for i in x))}"
+    return type(x).__name__
+
+
+def explained(f: Callable) -> Callable:
+    """`f`, with a TypeError that names the argument where a failure comes from its kind."""
+
+    @functools.wraps(f)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except Exception as error:
+            wrong = misfit(f, args, kwargs)
+            if wrong is not None:
+                raise TypeError(wrong) from error
+            better = errors.named(f"{f.__name__}()", error, args, kwargs)
+            if better is not error:
+                raise better from error
+            errors.note(f.__name__, error, args, kwargs)
+            raise
+
+    function.explained = True  # type: ignore[attr-defined]
+    return function
+
+
+def renamed(f: Callable, **names: str) -> Callable:
+    """`f` with parameters of other names: the same code, so that calls cost what they did."""
+
+    def swap(variables: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names.get(v, v) for v in variables)
+
+    code = f.__code__
+    code = code.replace(
+        co_varnames=swap(code.co_varnames), co_cellvars=swap(code.co_cellvars), co_name=f.__name__
+    )
+    copy = types.FunctionType(code, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+    copy.__kwdefaults__, copy.__doc__ = f.__kwdefaults__, f.__doc__
+    copy.__qualname__, copy.__module__ = f.__qualname__, f.__module__
+    copy.__annotations__ = {names.get(k, k): v for k, v in f.__annotations__.items()}
+    copy.__dict__.update(f.__dict__)
+    return copy

@@ -1,0 +1,217 @@
+"""The NumPy loops of arithmetic that NumPy has no vectorised function for.
+
+Each writes `out` last, so that it may be the memory of an input. What is made on the way goes into
+scratch memory; without `out` the arrays are small and plain expressions are as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .lines import scratch
+
+INTEGERS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}
+_EXACT = float(1 << 28)  # quotients of float32 below it are exact to the integer in float64
+
+
+def select(mask: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """`x` where `mask` holds, `y` elsewhere: on the bits, as a branch an element costs ten times.
+
+    `x` and `y` have one dtype; any may be of no dimensions.
+    """
+    kind = INTEGERS.get(x.dtype.itemsize)
+    if out is None or mask.size < 2048 or kind is None or mask.dtype != np.bool_:
+        r = np.where(mask, x, y)
+        return (
+            r if out is None else np.positive(r, out=out) if r.dtype.kind != "b" else _put(r, out)
+        )
+    bits = scratch(mask, 7, kind)
+    np.negative(mask.view(np.int8), out=bits, dtype=kind)
+    y = y.view(kind)
+    target = out.view(kind)
+    differ = np.bitwise_xor(x.view(kind), y, out=scratch(out, 6, kind))
+    differ &= bits
+    np.bitwise_xor(differ, y, out=target)
+    return out
+
+
+def _put(r: np.ndarray, out: np.ndarray) -> np.ndarray:
+    np.copyto(out, r, casting="same_kind")
+    return out
+
+
+def where(c: Any, x: Any, y: Any, out: Any = None) -> Any:
+    return select(c, x, y, out)
+
+
+def logical_not(x: Any, out: Any = None) -> Any:
+    if x.dtype == np.bool_:  # one byte of 0 or 1
+        r = np.bitwise_xor(x.view(np.uint8), 1, out=None if out is None else out.view(np.uint8))
+        return r.view(np.bool_)
+    return np.equal(x, 0, out=out)
+
+
+def add_scaled(x: Any, y: Any, a: Any, out: Any = None) -> Any:
+    if out is None:
+        return x + y * a
+    return np.add(x, np.multiply(y, a, out=scratch(out)), out=out)
+
+
+def sub_scaled(x: Any, y: Any, a: Any, out: Any = None) -> Any:
+    if out is None:
+        return x - y * a
+    return np.subtract(x, np.multiply(y, a, out=scratch(out)), out=out)
+
+
+def addcmul(x: Any, a: Any, b: Any, v: Any, out: Any = None) -> Any:
+    if out is None:
+        return x + v * a * b
+    t = np.multiply(a, v, out=scratch(out)) if not _one(v) else a
+    return np.add(x, np.multiply(t, b, out=scratch(out)), out=out)
+
+
+def addcdiv(x: Any, a: Any, b: Any, v: Any, out: Any = None) -> Any:
+    if out is None:
+        return x + v * a / b
+    t = np.multiply(a, v, out=scratch(out)) if not _one(v) else a
+    return np.add(x, np.divide(t, b, out=scratch(out)), out=out)
+
+
+def _one(v: Any) -> bool:
+    return not np.ndim(v) and v == 1
+
+
+def lerp(x: Any, y: Any, w: Any, out: Any = None) -> Any:
+    """From the nearer end, so that the ends are met exactly."""
+    if out is None or np.ndim(w):
+        r = np.where(np.abs(w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w))
+        return r if out is None else np.positive(r, out=out)
+    t = np.subtract(y, x, out=scratch(out))
+    if np.abs(w) < 0.5:
+        t *= w
+        return np.add(x, t, out=out)
+    t *= 1 - w
+    return np.subtract(y, t, out=out)
+
+
+def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
+    if out is None:
+        return np.minimum(np.maximum(x, low), high)
+    if np.ndim(low) or np.ndim(high):
+        return np.minimum(np.maximum(x, low, out=scratch(out)), high, out=out)
+    return np.clip(x, low, high, out=out)
+
+
+def frac(x: Any, out: Any = None) -> Any:
+    return x - np.trunc(x) if out is None else np.subtract(x, np.trunc(x, scratch(x)), out=out)
+
+
+def rsqrt(x: Any, out: Any = None) -> Any:
+    if out is None or x.dtype.kind == "c":
+        r = 1 / np.sqrt(x)
+        return r if out is None else np.positive(r, out=out)
+    return np.reciprocal(np.sqrt(x, out=scratch(x)), out=out)
+
+
+def sgn(x: Any, out: Any = None) -> Any:
+    """The sign; of NaN it is 0, of True 1, unlike NumPy's."""
+    if x.dtype.kind == "c":
+        return np.sign(x, out=out)
+    if x.dtype.kind == "b":
+        return x.copy() if out is None else _put(x, out)
+    if x.dtype.kind == "u":
+        return np.minimum(x, x.dtype.type(1), out=out)
+    positive, negative = np.greater(x, 0), np.less(x, 0)
+    r = np.subtract(np.asarray(positive).view(np.int8), np.asarray(negative).view(np.int8))
+    return r.astype(x.dtype) if out is None else _put(r, out)
+
+
+def _log_of_sum(exp: np.ufunc, log: Callable) -> Callable:
+    """log(exp(x) + exp(y)) as the larger one and what the other adds to it."""
+
+    def loop(x: Any, y: Any, out: Any = None) -> Any:
+        far = np.subtract(x, y, out=None if out is None else scratch(out))
+        if not far.ndim:
+            return log(exp(-np.fmax(np.abs(far), 0))) + np.maximum(x, y)
+        far = np.abs(far, out=far)
+        np.negative(far, out=far)
+        np.fmin(far, 0, out=far)  # equal infinities differ by NaN, which is to be 0
+        log(exp(far, out=far), far)
+        high = np.maximum(x, y, out=None if out is None else scratch(out, 1))
+        return np.add(high, far, out=out)
+
+    return loop
+
+
+def _log2_1p(x: Any, out: Any = None) -> Any:
+    r = np.log1p(x, out=out)
+    return np.multiply(r, 1 / math.log(2), out=out)
+
+
+logaddexp = _log_of_sum(np.exp, np.log1p)
+logaddexp2 = _log_of_sum(np.exp2, _log2_1p)
+
+
+def hypot(x: Any, y: Any, out: Any = None) -> Any:
+    """The root of the sum of squares where none overflows or vanishes; else NumPy's, one by one."""
+    if out is None or out.dtype != np.float32:
+        return np.hypot(x, y, out=out)
+    s = np.multiply(x, x, out=scratch(out))
+    s += np.multiply(y, y, out=scratch(out, 1))
+    if not 1e-30 < s.min(initial=1) <= s.max(initial=1) < np.inf:
+        return np.hypot(x, y, out=out)
+    return np.sqrt(s, out=out)
+
+
+def _wide(x: Any, slot: int) -> Any:
+    """In float64: a loop of one dtype runs twice as fast as one that casts."""
+    return _put(x, scratch(x, slot, np.float64))
+
+
+def _quotients(x: Any, y: Any, out: Any) -> tuple[Any, Any, Any] | None:
+    """x, y, x / y in float64, for float32; None where rounding could cross an integer, or where
+    there are infinities, NaN, zeros in `y`: `fmod` in C treats those one by one."""
+    if out is None or out.dtype != np.float32 or out.size < 2048:
+        return None
+    a, b = _wide(x, 0), _wide(y, 1)
+    q = np.divide(a, b, out=scratch(out, 2, np.float64))
+    if not (q.max() < _EXACT and q.min() > -_EXACT and np.isfinite(y.max() - y.min())):
+        return None
+    return a, b, q
+
+
+def fmod(x: Any, y: Any, out: Any = None) -> Any:
+    found = _quotients(x, y, out)
+    if found is None:
+        return np.fmod(x, y, out=out)
+    a, b, q = found
+    q = np.trunc(q, out=q)
+    q *= b
+    return _put(np.copysign(np.subtract(a, q, out=q), a, out=q), out)
+
+
+def remainder(x: Any, y: Any, out: Any = None) -> Any:
+    found = _quotients(x, y, out)
+    if found is None:
+        return np.remainder(x, y, out=out)
+    a, b, q = found
+    q = np.floor(q, out=q)
+    q *= b
+    return _put(np.subtract(a, q, out=q), out)
+
+
+def floor_divide(x: Any, y: Any, out: Any = None) -> Any:
+    found = _quotients(x, y, out)
+    if found is not None:
+        return _put(np.floor(found[2], out=found[2]), out)
+    r = np.where(np.equal(y, 0), np.true_divide(x, y), np.floor_divide(x, y))
+    return r if out is None else _put(r, out)
+
+
+def trunc_divide(x: Any, y: Any, out: Any = None) -> Any:
+    r = np.true_divide(x, y, out=None if out is None else scratch(out))
+    return np.trunc(r, out=out)

@@ -1,0 +1,213 @@
+"""The report as one HTML page that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import plots
+from .results import Change, write_text
+
+STYLE = """
+:root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 68rem; padding: 1.2rem; color: var(--ink); background: #fff;
+  font: 16px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.7rem; margin: .2em 0 } h2 { font-size: 1.25rem; margin: 2em 0 .4em }
+p { max-width: 46rem } .soft { color: var(--soft) }
+img { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .84rem; width: 100% }
+th, td { text-align: right; padding: .22rem .6rem; border-bottom: 1px solid var(--line);
+  white-space: nowrap; font-variant-numeric: tabular-nums }
+th:first-child, td:first-child { text-align: left }
+details { margin: .6em 0 } summary { cursor: pointer; font-weight: 600 }
+@media print { body { max-width: none; font-size: 10pt } img, tr { break-inside: avoid }
+  .scroll { overflow: visible } }
+"""
+EXPLAINED = {
+    "models": "Training steps (loss, gradients, AdamW) and inference, of the same networks on both "
+    "libraries. Longer bars are faster.",
+    "hosts": "What the host spends on a call whose arithmetic is nothing. Shorter bars are better.",
+    "throughput": "Bytes that must be moved, or for products multiplications and additions, over "
+    "the median time. The dotted line is what this device was measured to do at most.",
+    "roofline": "Every point measured. Left of the bend memory is the limit, right of it "
+    "arithmetic; a point on the line cannot be faster on this device. Small arrays that stay in "
+    "a processor's cache can lie above the slope.",
+    "accuracy": "Largest difference from the result in float64, in units of the last place of a "
+    "number of the exact result's size (at least its root mean square).",
+    "changes": "Since the last results of the same device, with the peer's own change taken out.",
+}
+
+
+def number(x: Any) -> str:
+    if isinstance(x, float):
+        return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+    return f"{x:,}" if isinstance(x, int) else html.escape(str(x))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{number(x)}</td>" for x in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def image(png: bytes, title: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+
+
+def points_table(results: dict[str, Any]) -> str:
+    names = [n for n in results["machine"]["versions"] if n not in ("triton", "tritorch")]
+    head = [
+        "operator",
+        "dtype",
+        "inputs",
+        "us",
+        "spread",
+        *(f"x {n}" for n in names),
+        "GB/s",
+        "ulp",
+    ]
+    rows = []
+    for p in sorted(results["points"], key=lambda p: (p["family"], p["operator"], p["size"])):
+        ours = p["times"]["tritorch"]["median"]
+        ratio = [p["ratio"].get(n, "") for n in names]
+        rate = p["bytes"] / ours / 1e3
+        spread = f"{p['noise']:.1%}"
+        error = p["ulps"].get("tritorch", "")
+        rows.append([p["operator"], p["dtype"], p["shapes"], ours, spread, *ratio, rate, error])
+    return table(head, rows)
+
+
+def models_table(results: dict[str, Any]) -> str:
+    rows = [
+        [
+            r["key"],
+            r["times"]["tritorch"]["median"] / 1e3,
+            r["items"] / r["times"]["tritorch"]["median"] * 1e6,
+            r["unit"] + "/s",
+            r["memory"] / 1e6,
+            r["ratio"].get("torch", ""),
+        ]
+        for r in results["models"]
+    ]
+    return table(["model", "ms", "rate", "", "MB above its weights", "x torch"], rows)
+
+
+def kernels_table(facts: dict[str, Any]) -> str:
+    head = ["point", "kernel", "warps", "registers", "shared", "occupancy", "tensor cores"]
+    head += ["loads", "stores", "FLOP/byte", "bound", "least us"]
+    rows = [
+        [
+            *(k["point"], k["kernel"], k["warps"], k["registers"], k["shared"]),
+            f"{k['occupancy']:.0%}",
+            ", ".join(f"{n} {name}" for name, n in k["tensor cores"].items()) or "-",
+            *(k["loads"], k["stores"], k["intensity"], k["bound"], k["microseconds"]),
+        ]
+        for k in facts["kernels"]
+    ]
+    m = facts["machine"]
+    title = f"{m['target']} ({m['named']}), triton {m['triton']}, compiled {m['date']}"
+    failed = listed("Not compiled", facts["failed"])
+    inside = table(head, rows) + failed
+    return f"<details><summary>{html.escape(title)}</summary>{inside}</details>"
+
+
+def listed(title: str, failed: dict[str, str]) -> str:
+    if not failed:
+        return ""
+    return f"<h2>{html.escape(title)}</h2>" + table(["figure", "why"], failed.items())
+
+
+def gpu_section(others: Sequence[dict[str, Any]]) -> str:
+    """The last results of GPUs, which these pages' device may not have."""
+    parts = []
+    for found in others:
+        m = found["machine"]
+        rows = [
+            (
+                p["key"],
+                p["times"]["tritorch"]["median"],
+                p["ratio"].get("torch", ""),
+                p["bytes"] / p["times"]["tritorch"]["median"] / 1e3,
+            )
+            for p in found["points"]
+        ]
+        title = f"{m['device']}, measured {m['date']}"
+        inside = table(["point", "us", "x torch", "GB/s"], rows)
+        parts.append(f"<details><summary>{html.escape(title)}</summary>{inside}</details>")
+    return "".join(parts)
+
+
+def build(
+    results: dict[str, Any],
+    pngs: dict[str, bytes],
+    others: Sequence[dict[str, Any]] = (),
+    kernels: Sequence[dict[str, Any]] = (),
+) -> str:
+    """The page of these results, with the pictures inside."""
+    m, limits = results["machine"], results["limits"]
+    parts = [f"<h1>tritorch on {html.escape(m['device'])}</h1>"]
+    parts.append(f'<p class="soft">{html.escape(plots.caption(results))}</p>')
+    if limits:
+        rates = ", ".join(f"{v / 1e9:,.0f} GFLOP/s in {k}" for k, v in limits["flop/s"].items())
+        parts.append(
+            f"<p>This device was measured to copy {limits['bytes/s'] / 1e9:,.0f} GB/s and to "
+            f"multiply matrices at {rates}. Times are medians; libraries took turns in one "
+            "process, on inputs that rotate through memory.</p>"
+        )
+    for name, png in pngs.items():
+        title = name.replace("ratios-", "Against ").replace("-", ".").capitalize()
+        parts.append(f"<h2>{html.escape(title)}</h2>")
+        parts.append(f"<p>{EXPLAINED.get(name, EXPLAINED_RATIO)}</p>{image(png, title)}")
+        if name == "models":
+            parts.append(models_table(results))
+    parts.append(listed("Failed", results["failed"]))
+    parts.append(listed("Not reached in the time given", dict.fromkeys(results["left"], "")))
+    if results["points"]:
+        parts.append("<h2>All figures</h2><details open><summary>by family</summary>")
+        parts.append(points_table(results) + "</details>")
+    if others:
+        parts.append("<h2>Measured on GPUs</h2>" + gpu_section(others))
+    if kernels:
+        parts.append("<h2>Kernels, compiled ahead of time</h2>")
+        parts.append(f"<p>{COMPILED}</p>" + "".join(map(kernels_table, kernels)))
+    title = f"<title>tritorch on {html.escape(m['device'])}</title>"
+    head = '<!doctype html><html lang="en"><meta charset="utf-8">'
+    head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return f"{head}{title}<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+
+
+EXPLAINED_RATIO = (
+    "The largest size of each operator, slowest first: the other library's time over tritorch's."
+)
+COMPILED = (
+    "What the compiler made of each kernel at a large size, without a device: a prediction of the "
+    "roofline on the figures of the data sheet, not a measurement."
+)
+
+
+def write(
+    folder: Path,
+    results: dict[str, Any],
+    changes: list[Change],
+    others: Sequence[dict[str, Any]] = (),
+    kernels: Sequence[dict[str, Any]] = (),
+) -> Path:
+    """Draws, and writes the pictures and `report.html`; gives the page's path."""
+    import matplotlib.pyplot as plt
+
+    pngs = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in plots.pictures(results, changes).items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        plt.close(figure)
+        pngs[name] = buffer.getvalue()
+        (folder / f"{name}.png").write_bytes(pngs[name])
+    write_text(folder / "report.html", build(results, pngs, others, kernels))
+    return folder / "report.html"
