@@ -109,6 +109,15 @@ def test(args: list[str]) -> int:
     return verdict(codes, filtered=bool(args))
 
 
+def tutorials(args: list[str]) -> int:
+    """Jupyter in their folder, or with --check a run of those named, or of all."""
+    if "--check" in args:
+        rest = [arg for arg in args if arg != "--check"]
+        return call([PYTHON, "tutorials/check.py", *rest])
+    prepare("tutorials")
+    return call([PYTHON, "-m", "jupyterlab", "tutorials", *args])
+
+
 def has_triton() -> bool:
     look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('triton') is None)"
     return call([PYTHON, "-c", look]) == 0
@@ -130,6 +139,9 @@ COMMANDS = {
     "demo": Command("train a small model", "demo", demo),
     "perf": Command("measure the operators; --help says what can be chosen", "perf", perf),
     "test": Command("run the tests (-m slow: the slow ones); arguments go to pytest", "dev", test),
+    "tutorials": Command(
+        "open the notebooks in Jupyter; --check [NAME ...] runs them", "notebooks", tutorials
+    ),
 }
 
 

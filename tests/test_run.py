@@ -263,7 +263,9 @@ def test_help_lists_the_commands(
 
 
 def test_unknown_command(run: ModuleType, shell: Shell) -> None:
-    with pytest.raises(SystemExit, match="no command 'tset'; there are: demo, perf, test"):
+    with pytest.raises(
+        SystemExit, match="no command 'tset'; there are: demo, perf, test, tutorials"
+    ):
         run.main(["tset"])
 
 
@@ -281,3 +283,12 @@ def test_main_prepares_and_returns_the_code_of_the_command(run: ModuleType, shel
     assert run.main(["demo", "--epochs", "3"]) == 1
     assert shell.commands[1].endswith(".[demo]")
     assert shell.commands[-1] == f"{run.PYTHON} -m tritorch.demo --epochs 3"
+
+
+def test_tutorials_are_checked_or_opened(run: ModuleType, shell: Shell) -> None:
+    assert run.main(["tutorials", "--check", "101", "--limit", "60"]) == 0
+    assert shell.commands[1].endswith(".[notebooks]")
+    assert shell.commands[-1] == f"{run.PYTHON} tutorials/check.py 101 --limit 60"
+    assert run.main(["tutorials", "--no-browser"]) == 0
+    assert shell.commands[-2].endswith(".[notebooks,tutorials]")
+    assert shell.commands[-1] == f"{run.PYTHON} -m jupyterlab tutorials --no-browser"
