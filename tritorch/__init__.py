@@ -240,7 +240,7 @@ from .settings import (  # noqa: E402
 
 Stream, Event = cuda.Stream, cuda.Event
 OutOfMemoryError = cuda.OutOfMemoryError
-_LAZY = ("distributions",)  # namespaces that are imported when they are first asked for
+_LAZY = ("distributions", "models")  # namespaces that are imported when they are first asked for
 
 
 def __getattr__(name: str) -> object:
