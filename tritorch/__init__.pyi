@@ -132,8 +132,9 @@ from .settings import set_warn_always as set_warn_always
 from .settings import use_deterministic_algorithms as use_deterministic_algorithms
 Stream, Event = (cuda.Stream, cuda.Event)
 OutOfMemoryError = cuda.OutOfMemoryError
-_LAZY = ('distributions',)
+_LAZY = ('distributions', 'models')
 from . import distributions as distributions
+from . import models as models
 BFloat16Storage: Any
 BFloat16Tensor: Any
 BoolStorage: Any
