@@ -192,6 +192,7 @@ def package_stub() -> str:
         elif isinstance(node, ast.Assign):
             lines.append(ast.unparse(node))
     lines += [f"from . import {name} as {name}" for name in tritorch._LAZY]
+    lines += [f"from .perf.{name} import {name} as {name}" for name in tritorch._TOOLS]
     lines.append(functions(PUBLIC))
     return "\n".join(lines) + "\n"
 

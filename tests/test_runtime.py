@@ -646,6 +646,40 @@ def test_cuda_without_a_gpu(fake_driver: Path, environment: dict[str, str]) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+WARMED = """
+import os, sys, tritorch as torch
+cache = os.environ["TRITON_CACHE_DIR"]
+before = set(os.listdir(cache))
+torch.empty(1 << 14, device="cuda").exp()
+torch.empty(16, 1024, device="cuda").softmax(-1)
+torch.empty(1 << 14, device="cuda").sin()
+sys.exit(len(set(os.listdir(cache)) - before))
+"""
+
+
+@compiles
+def test_what_was_compiled_ahead_of_time_is_not_compiled_again(
+    fake_driver: Path, tmp_path: Path
+) -> None:
+    env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path / "cache")}
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *sys.path])
+    options = ["--target", "sm_90", "--dtype", "float32", "--only", "^(exp|softmax)$"]
+    warm = subprocess.run(
+        [sys.executable, "-m", "tritorch.kernels", "warm", *options],
+        capture_output=True, text=True, env=env,
+    )  # fmt: skip
+    assert warm.returncode == 0, warm.stderr
+    assert "kernels for sm_90 (H100, H200)" in warm.stdout and "0/8" in warm.stderr
+    env |= {"LD_LIBRARY_PATH": str(fake_driver), "TRITORCH_CACHE": str(tmp_path)}
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "fake-h200.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-c", WARMED], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 1, done.stderr  # the sine alone
+    assert "fake-h200.json is ignored" in done.stderr
+
+
 # -- a GPU -----------------------------------------------------------------------------------------
 
 

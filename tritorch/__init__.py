@@ -241,15 +241,18 @@ from .settings import (  # noqa: E402
 Stream, Event = cuda.Stream, cuda.Event
 OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = ("distributions", "models")  # namespaces that are imported when they are first asked for
+_TOOLS = ("explain", "tune")  # functions of the modules of the same names in `perf`
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
+    if name in _LAZY or name in _TOOLS:
         import importlib
 
+        if name in _TOOLS:
+            return getattr(importlib.import_module(f".perf.{name}", __name__), name)
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_TOOLS})

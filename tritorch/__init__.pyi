@@ -133,8 +133,11 @@ from .settings import use_deterministic_algorithms as use_deterministic_algorith
 Stream, Event = (cuda.Stream, cuda.Event)
 OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = ('distributions', 'models')
+_TOOLS = ('explain', 'tune')
 from . import distributions as distributions
 from . import models as models
+from .perf.explain import explain as explain
+from .perf.tune import tune as tune
 BFloat16Storage: Any
 BFloat16Tensor: Any
 BoolStorage: Any

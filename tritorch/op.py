@@ -216,7 +216,7 @@ class Op:
         launcher = self.launcher()
         if launcher is not None:
             named = {k: v for k, v in params.items() if k in self._named or "**" in self._named}
-            with accelerator.operator(self.name):
+            with accelerator.operator(self.name, (outs, arrays, params)):
                 if kind is not None:
                     if self._recorded(launcher, outs, arrays, named, kind):
                         return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import triton
 import triton.language as tl
 
+from ._choice import chosen, remembered
 from ._dense import FLOATS, accumulator, cdiv, clip, is_wide, pow2
 from ._rows import bits
 from .random import from_memory, halves, philox, threshold
@@ -166,8 +166,18 @@ def table_of(dtype: str, target: Any) -> str:
     return "hopper" if target.arch == 90 else "blackwell"
 
 
-@lru_cache(1024)
+@remembered(1024)
 def blocks_of(what: int, s: Sizes, dtype: str, masked: bool, dropout: bool, target: Any) -> Blocks:
+    """The blocks of a kernel of attention: found by a search, or else `first_blocks`."""
+    first = first_blocks(what, s, dtype, masked, dropout, target)
+    part = ("forward", "keys", "queries")[what]
+    kind = f"attention {part} {dtype}{' masked' * masked}{' dropout' * dropout}"
+    return chosen(target, kind, (s.b * s.h, s.group, s.m, s.n, s.wide), first)
+
+
+def first_blocks(
+    what: int, s: Sizes, dtype: str, masked: bool, dropout: bool, target: Any
+) -> Blocks:
     """The analytic choice; masks and the numbers of dropout need registers too."""
     row = TABLES[table_of(dtype, target)][what]
     bm, bn, warps, stages = row[0 if s.wide <= 64 else 1 if s.wide <= 128 else 2]

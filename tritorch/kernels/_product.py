@@ -5,10 +5,10 @@ Plain arithmetic on shapes and strides, remembered for those that were seen.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import gcd
 from typing import Any, NamedTuple
 
+from ._choice import chosen, remembered
 from ._dense import INTS, accumulator, cdiv, clip, is_wide, multiples, pow2, stages
 
 SUM_BLOCK = 1024  # elements a program of the second pass adds
@@ -53,8 +53,20 @@ class Product(NamedTuple):
         return self.batch[0] * self.batch[1] * self.batch[2]
 
 
-@lru_cache(4096)
+@remembered(4096)
 def tiles(
+    m: int, n: int, batch: int, dtype: str, precision: str, target: Any, aligned: bool = True,
+    wide_c: bool = False,
+) -> Tiles:  # fmt: skip
+    """The blocks of a product: found by a search, or else `first_tiles`."""
+    first = first_tiles(m, n, batch, dtype, precision, target, aligned, wide_c)
+    if dtype in INTS:
+        return first
+    kind = f"product {dtype} {precision}{'' if aligned else ' unaligned'}{' wide c' * wide_c}"
+    return chosen(target, kind, (m, n, batch), first)
+
+
+def first_tiles(
     m: int, n: int, batch: int, dtype: str, precision: str, target: Any, aligned: bool = True,
     wide_c: bool = False,
 ) -> Tiles:  # fmt: skip
@@ -115,7 +127,7 @@ class Plan(NamedTuple):
     last_constants: dict[str, Any] | None = None
 
 
-@lru_cache(4096)
+@remembered(4096)
 def plan(
     out: View, a: View, b: View, c: View | None, dtype: str, precision: str, scaled: bool,
     target: Any, wide_c: bool = False,

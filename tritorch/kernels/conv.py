@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from . import depthwise
+from ._choice import chosen
 from ._dense import (
     FLOATS,
     accumulator,
@@ -31,7 +32,7 @@ from ._dense import (
     scratch,
     swizzle,
 )
-from ._product import Tiles, splits_of, tiles
+from ._product import Tiles, first_tiles, splits_of
 from .matmul import add_splits, multiply
 
 FLAT_CHANNELS = 16  # groups with fewer channels are summed over in a flat index
@@ -239,12 +240,14 @@ def _config(
     dtype = x.dtype.name
     if target.arch == 80:
         columns = min(columns, 128)
-    t = tiles(rows, columns, batch, dtype, precision, target, aligned)
+    t = first_tiles(rows, columns, batch, dtype, precision, target, aligned)
     if target.arch == 90 and aligned and x.itemsize == 2:
         t = _hopper_tiles(rows, columns, batch, target.sms)
     if target.backend == "cuda" and target.arch != 90 and t.bm * t.bn >= 1 << 13:
         small = target.shared_memory < 160 << 10 and t.bm * t.bn == 1 << 13
         t = t._replace(warps=8, bk=min(t.bk, 32) if small else t.bk)
+    kind = f"convolution {dtype} {precision}{'' if aligned else ' unaligned'}"
+    t = chosen(target, kind, (rows, columns, batch), t)
     constants = {
         "ACC": accumulator(dtype),
         "PRECISION": precision if dtype == "float32" else "ieee",

@@ -96,7 +96,9 @@ class Stepper(Optimizer):
             return rows
         from ..runtime import accelerator
 
-        with accelerator.operator(type(self).__name__):
+        changing = [a for column in (columns[0], *columns[2:]) for a in column]
+        call = changing, [*changing, *columns[1]], {}
+        with accelerator.operator(type(self).__name__, call):
             served = self.launch(kernels, accelerator.launch, columns, group, step)
         if served is NotImplemented:
             return rows

@@ -78,7 +78,7 @@ def arrays(point: Point) -> list:
     for spec in point.case.inputs:
         dtype = getattr(tritorch, point.dtype)
         dtype = {Ints: tritorch.int64, Bools: tritorch.bool}.get(type(spec), dtype)
-        made.append(wrap(launch.empty(spec.shape, dtype)))  # type: ignore
+        made.append(wrap(launch.empty(spec.shape, dtype), dtype))
     return made
 
 

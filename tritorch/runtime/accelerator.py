@@ -79,7 +79,7 @@ def copy(target: Array, source: Any) -> None:
     if source.dtype is target.dtype and source.is_contiguous() and target.is_contiguous():
         launch.runtime.copy(source, target)
         return
-    with operator("copy"):
+    with operator("copy", ([target], [source], {})):
         if _kernel("copy").copy(launch, target, source) is NotImplemented:
             from_host(launch.runtime.copy_to_host(_host_readable(source)), target)
 
@@ -97,7 +97,7 @@ def fill(target: Array, value: Any) -> None:
     if not value and target.is_contiguous() and not isinstance(value, complex):
         launch.runtime.fill(target, 0)
         return
-    with operator("fill"):
+    with operator("fill", ([target], [], {})):
         served = _kernel("elementwise").apply(
             launch, target, value, body="fill", compute=target.dtype
         )

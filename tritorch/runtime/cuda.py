@@ -31,6 +31,7 @@ from cuda.core import (
 )
 
 from ..device import device
+from . import tuned
 from .array import Array
 from .compiled import Executor
 from .cuda_memory import STAGED, CudaMemory, Staging, check, is_out_of_memory, shortage
@@ -278,6 +279,11 @@ class CudaRuntime(Runtime):
     def synchronize(self, index: int | None = None) -> None:
         self.device(index).synchronize()
 
+    def forget(self) -> None:
+        for found in self._devices:
+            if found is not None and found.replays is not None:
+                found.replays.clear()
+
     # -- memory --------------------------------------------------------------------------------
 
     def allocate(self, nbytes: int, index: int | None = None) -> CudaMemory:
@@ -388,4 +394,5 @@ def _target(p: Properties) -> Target:
         p.multi_processor_count,
         p.shared_memory_per_block_optin,
         name=p.name,
+        tuned=tuned.load(p.name),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -126,6 +127,8 @@ def compile_kernel(
     kernel: Any, special: Specialized, target: Target, warps: int, stages: int
 ) -> Any:
     """Triton's CompiledKernel for a target, which need not be present. Triton keeps it on disk."""
+    # The driver's object sets it too, for users' own launches; Triton's cache has it in its key.
+    os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
     import triton
     from triton.backends.compiler import GPUTarget  # type: ignore
     from triton.compiler import ASTSource  # type: ignore

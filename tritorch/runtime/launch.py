@@ -18,26 +18,37 @@ from .array import Array
 from .memory import OutOfMemoryError, Runtime, Target, runtime
 
 R = TypeVar("R", bound=Runtime)
-_operator: ContextVar[str] = ContextVar("operator", default="")
 
 
 class operator:
-    """A block whose launches belong to this operator: errors inside name it."""
+    """A block whose launches belong to this operator: errors inside name it.
 
-    __slots__ = ("_name", "_token")
+    `call` is what it was called with, for those who look on: results, inputs, parameters.
+    """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    __slots__ = ("_token", "call", "name")
+
+    def __init__(self, name: str, call: tuple[Sequence, Sequence, dict] | None = None) -> None:
+        self.name = name
+        self.call = call
 
     def __enter__(self) -> None:
-        self._token = _operator.set(self._name)
+        self._token = _operator.set(self)
 
     def __exit__(self, *exc: object) -> None:
         _operator.reset(self._token)
 
 
+_operator: ContextVar[operator] = ContextVar("operator", default=operator(""))
+
+
 def current_operator() -> str:
     """The operator whose launcher runs, or ""."""
+    return _operator.get().name
+
+
+def current_call() -> operator:
+    """The innermost `operator` block, of no name outside of any."""
     return _operator.get()
 
 

@@ -15,7 +15,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ class Target:
 
     `backend` is "cuda" or "hip"; `arch` 90 or "gfx942"; `sms` the number of multiprocessors;
     `shared_memory` the bytes that one program may use; `interpreted` whether Python runs the kernel
-    (then few and large programs are best).
+    (then few and large programs are best); `tuned` the blocks that a search found
+    (`runtime/tuned.py`).
     """
 
     backend: str
@@ -42,6 +43,7 @@ class Target:
     shared_memory: int
     interpreted: bool = False
     name: str = ""
+    tuned: dict[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def warp_size(self) -> int:
@@ -119,6 +121,9 @@ class Runtime(ABC):
         self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
     ) -> None:
         """Run a kernel, as `launch` is asked to."""
+
+    def forget(self) -> None:
+        """Kernels may be launched with other blocks from now on: keep no launches of before."""
 
     def memory_stats(self, index: int | None = None) -> dict[str, int]:
         """Bytes: `allocated`, `peak`, `reserved`; and the number of `allocations` so far."""
