@@ -673,9 +673,7 @@ def test_what_was_compiled_ahead_of_time_is_not_compiled_again(
     env |= {"LD_LIBRARY_PATH": str(fake_driver), "TRITORCH_CACHE": str(tmp_path)}
     (tmp_path / "tuned").mkdir()
     (tmp_path / "tuned" / "fake-h200.json").write_text("{")
-    done = subprocess.run(
-        [sys.executable, "-c", WARMED], capture_output=True, text=True, env=env
-    )
+    done = subprocess.run([sys.executable, "-c", WARMED], capture_output=True, text=True, env=env)
     assert done.returncode == 1, done.stderr  # the sine alone
     assert "fake-h200.json is ignored" in done.stderr
 

@@ -29,7 +29,7 @@ from .static import SHEETS, Absent, occupancy
 
 
 class Kernel(NamedTuple):
-    """One launch: where the kernel's source stands, its grid and constants, the compiler's facts."""
+    """One launch: where the kernel stands, its grid and constants, the compiler's facts."""
 
     source: str
     grid: tuple[int, ...]
@@ -113,7 +113,7 @@ def explain(fn: Callable[..., Any], *args: Any, target: str | None = None, **kwa
     if name not in TARGETS:
         raise ValueError(f"explain: target {name!r} is not one of {', '.join(TARGETS)}")
     if os.environ.get("TRITON_INTERPRET", "0") not in ("", "0"):
-        raise RuntimeError("explain: interpreted kernels cannot be compiled; unset TRITON_INTERPRET")
+        raise RuntimeError("explain: interpreted kernels are not compiled; unset TRITON_INTERPRET")
     before = Counter(FALLBACKS)
     with (
         launch.using(Watched(name)) as runtime,

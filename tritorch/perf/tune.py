@@ -21,7 +21,7 @@ LIMITS = {"warps": (1, 16), "stages": (1, 6)}  # of the fields of choices; of bl
 
 
 class Found(NamedTuple):
-    """What the search chose for one key, and the microseconds of the whole call before and after."""
+    """What was chosen for one key, and the microseconds of the whole call before and after."""
 
     key: str
     first: tuple[int, ...]

@@ -98,7 +98,7 @@ def shown(jobs: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             bar = f"[{'#' * full}{'.' * (BAR - full)}] {i}/{len(jobs)}"
             took = f"{time.perf_counter() - start:.0f} s"
             text = f"{bar}  {took}  {job[0][:40]}"
-            print(f"\r{text:<100}" if terminal else text, end="" if terminal else "\n", file=sys.stderr)
+            print(f"\r{text:<99}\r" if terminal else f"{text}\n", end="", file=sys.stderr)
         yield job
     if terminal:
         print(f"\r{'':<100}\r", end="", file=sys.stderr)
@@ -106,7 +106,8 @@ def shown(jobs: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 1 where something failed, 2 for a wrong argument."""
-    p = argparse.ArgumentParser(prog="python -m tritorch.kernels", description=__doc__.split("\n")[0])
+    about = __doc__.split("\n")[0]
+    p = argparse.ArgumentParser(prog="python -m tritorch.kernels", description=about)
     commands = p.add_subparsers(dest="command", required=True)
     w = commands.add_parser("warm", help="compile the common kernels for a GPU")
     w.add_argument("--target", required=True, metavar="TARGET", help=", ".join(TARGETS))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tritorch.op import REGISTRY
 from tritorch.runtime.array import Array
@@ -17,15 +16,19 @@ from tritorch.runtime.array import Array
 Work = Callable[[Sequence, Sequence, dict], float]
 # Operations an element of the results, or of the largest input where that has more.
 PER_ELEMENT = {
-    **dict.fromkeys("copy fill cat stack flip roll view_backward constant_pad_nd".split(), 0),
-    **dict.fromkeys("embedding gather index index_select where masked_fill tril triu".split(), 0),
-    **dict.fromkeys("softmax log_softmax cross_entropy softmax_backward".split(), 5),
-    **dict.fromkeys("layer_norm group_norm batch_norm gelu gelu_tanh".split(), 8),
-    **dict.fromkeys("rms_norm sigmoid silu tanh var dropout".split(), 4),
-    **dict.fromkeys("Adam AdamW NAdam RAdam Adamax".split(), 4),
+    name: count
+    for names, count in (
+        ("copy fill cat stack flip roll view_backward constant_pad_nd where masked_fill", 0),
+        ("embedding gather index index_select tril triu", 0),
+        ("softmax log_softmax cross_entropy softmax_backward", 5),
+        ("layer_norm group_norm batch_norm gelu gelu_tanh", 8),
+        ("rms_norm sigmoid silu tanh var dropout", 4),
+        ("Adam AdamW NAdam RAdam Adamax", 4),
+    )
+    for name in names.split()
 }
 # Operators that read of their first input as much as they give.
-PICKING = frozenset("embedding gather index index_select".split())
+PICKING = frozenset(["embedding", "gather", "index", "index_select"])
 
 
 def _product(outs: Sequence, arrays: Sequence, params: dict) -> float:
@@ -40,9 +43,7 @@ def _attention(outs: Sequence, arrays: Sequence, params: dict) -> float:
 
 def _recurrent(name: str, times: float) -> Work:
     at = {k: i for i, k in enumerate(REGISTRY[name].inputs)}
-    return lambda outs, arrays, params: (
-        times * arrays[at["gx"]].shape[0] * arrays[at["w"]].size
-    )
+    return lambda outs, arrays, params: times * arrays[at["gx"]].shape[0] * arrays[at["w"]].size
 
 
 EXACT: dict[str, Work] = {

@@ -39,17 +39,18 @@ class operator:
         _operator.reset(self._token)
 
 
-_operator: ContextVar[operator] = ContextVar("operator", default=operator(""))
+_operator: ContextVar[operator] = ContextVar("operator")
+_NOBODY = operator("")
 
 
 def current_operator() -> str:
     """The operator whose launcher runs, or ""."""
-    return _operator.get().name
+    return _operator.get(_NOBODY).name
 
 
 def current_call() -> operator:
     """The innermost `operator` block, of no name outside of any."""
-    return _operator.get()
+    return _operator.get(_NOBODY)
 
 
 class Launch:

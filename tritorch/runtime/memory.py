@@ -124,6 +124,7 @@ class Runtime(ABC):
 
     def forget(self) -> None:
         """Kernels may be launched with other blocks from now on: keep no launches of before."""
+        return None  # most runtimes keep none
 
     def memory_stats(self, index: int | None = None) -> dict[str, int]:
         """Bytes: `allocated`, `peak`, `reserved`; and the number of `allocations` so far."""
