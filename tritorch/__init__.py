@@ -221,6 +221,7 @@ from .compat import (  # noqa: E402
     uninstall_as_torch as uninstall_as_torch,
 )
 from .compiler import compile as compile, cond as cond  # noqa: E402
+from .func import vmap as vmap  # noqa: E402
 from .serialization import load as load, save as save  # noqa: E402
 from .settings import (  # noqa: E402
     are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,

@@ -1,5 +1,20 @@
-"""Functions of functions: modules called with other parameters."""
+"""Functions of functions: derivatives, maps over batches, modules called with other parameters."""
 
+from .derivatives import grad, grad_and_value, jvp, linearize, vjp
 from .functional_call import functional_call, stack_module_state
+from .jacobians import hessian, jacfwd, jacrev
+from .vectorize import vmap
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]

@@ -612,7 +612,7 @@ for _name, _f in {
     attach(f"__{_name}__", _f.call)
     attach(f"__r{_name}__", _operator(_f, swap=True))
     attach(f"__i{_name}__", _inplace_operator(_f))
-attach("__rdiv__", Tensor.__rtruediv__)  # type: ignore[attr-defined]
+attach("__rdiv__", lambda self, other: self.reciprocal() * other)
 attach("__idiv__", Tensor.__itruediv__)  # type: ignore[attr-defined]
 attach("__div__", Tensor.__truediv__)  # type: ignore[attr-defined]
 for _name, _f in {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}.items():

@@ -14,6 +14,7 @@ from ..device import CPU, device as Device, get_default_device
 from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..runtime import host, layout
+from ..runtime.quiet import quiet
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .copy import to
@@ -522,12 +523,32 @@ def linspace(
         or (out.dtype if out is not None else None)
         or (default.to_complex() if wide else default)
     )
-    data = np.linspace(start, end, steps)
-    if dtype.category < 2 and steps > 1:
-        data = np.trunc(start + (end - start) / (steps - 1) * np.arange(steps))
-        data[-1] = end
-    made = finish(from_data(data.astype(dtype.np)), device, requires_grad)
+    data = _spaced(start, end, steps, dtype, "linspace").astype(dtype.np)
+    made = finish(from_data(data), device, requires_grad)
     return made if out is None else write_out("linspace", out, made)
+
+
+def _end(value: Any, dtype: DType, name: str) -> Any:
+    """An end of a range as its dtype holds it: cut to a whole number, wrapped where unsigned."""
+    if dtype.category == 0:
+        raise NotImplementedError(f'{name}: "{name}_cpu" not implemented for {dtype}')
+    if dtype.category > 1:
+        return value
+    limits = dtypes.iinfo(dtype)
+    least = limits.min if dtype.is_signed or isinstance(value, float) else -limits.max
+    if isinstance(value, complex) or not least <= value <= limits.max:  # NaN too
+        raise RuntimeError(f"{name}: value {value} cannot be converted to {dtype} without overflow")
+    return int(value) % (limits.max + 1) if not dtype.is_signed else int(value)
+
+
+def _spaced(start: Any, end: Any, steps: int, dtype: DType, name: str) -> np.ndarray:
+    """Numbers at equal steps, those of each half counted from its own end; not yet cast."""
+    start, end = _end(start, dtype, name), _end(end, dtype, name)
+    if steps < 2:
+        return np.array([start] * steps)
+    with quiet():
+        step, i = (end - start) / (steps - 1), np.arange(steps)
+        return np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
 
 
 def logspace(
@@ -544,9 +565,14 @@ def logspace(
     pin_memory: bool = False,
 ) -> Tensor:
     """`base` to the powers `linspace(start, end, steps)`."""
-    powers = linspace(start, end, steps, dtype=dtypes.float64)._data
+    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
+    if steps < 0:
+        raise RuntimeError("logspace: number of steps must be non-negative")
     dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
-    made = finish(from_data(np.power(float(base), powers).astype(dtype.np)), device, requires_grad)
+    powers = _spaced(start, end, steps, dtype, "logspace")
+    with quiet():
+        data = np.power(float(base), powers).astype(dtype.np)
+    made = finish(from_data(data), device, requires_grad)
     return made if out is None else write_out("logspace", out, made)
 
 

@@ -117,17 +117,27 @@ def set_rng_state(new_state: Tensor) -> None:
     default_generator.set_state(new_state)
 
 
+def states() -> dict[Device, Tensor]:
+    """The states of the default generators of all devices."""
+    return {d: g.get_state() for d, g in _defaults.items()}
+
+
+def restore(saved: dict[Device, Tensor]) -> None:
+    """Set the default generators to states that `states` gave."""
+    for d, state in saved.items():
+        _defaults[d].set_state(state)
+
+
 @contextlib.contextmanager
 def fork_rng(
     devices: Any = None, enabled: bool = True, device_type: str = "cuda", **_: Any
 ) -> Iterator[None]:
     """A block after which the default generators are where they were before."""
-    saved = {d: g.get_state() for d, g in _defaults.items()} if enabled else {}
+    saved = states() if enabled else {}
     try:
         yield
     finally:
-        for d, state in saved.items():
-            _defaults[d].set_state(state)
+        restore(saved)
 
 
 def take(n: int, bits: int, generator: Any, device: Device) -> dict[str, int]:
