@@ -51,8 +51,8 @@ def jacrev(
 
     For an output of shape (*O) and an input of shape (*I) it has shape (*O, *I), in the structure
     of the outputs and in each that of the inputs. With `has_aux`, `func` returns
-    `(output, anything)`, and what comes is `(jacobian, anything)`. The rows are computed one after the other, so
-    `chunk_size` changes nothing.
+    `(output, anything)`, and what comes is `(jacobian, anything)`. The rows are computed one after
+    the other, so `chunk_size` changes nothing.
 
     Example:
         >>> import tritorch as torch
