@@ -115,6 +115,7 @@ from .compat import install_as_torch as install_as_torch
 from .compat import uninstall_as_torch as uninstall_as_torch
 from .compiler import compile as compile
 from .compiler import cond as cond
+from .func import vmap as vmap
 from .serialization import load as load
 from .serialization import save as save
 from .settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
