@@ -164,7 +164,28 @@ def import_interpreted() -> None:
         tensor.__index__ = lambda self: int(self.handle.data.item())
 
     interpreter._patch_lang_tensor = patch_tensor  # type: ignore
+    interpreter._patch_lang = _once(interpreter._patch_lang)  # type: ignore
+    # It computes every sum and product again in 64 bits, and then drops what it found.
+    options = interpreter.InterpreterOptions(sanitize_overflow=False)  # type: ignore
+    interpreter.interpreter_builder.options = options
     interpreter._convert_float = _nearest(interpreter._convert_float)  # type: ignore
+
+
+def _once(patch: Callable) -> Callable:
+    """Triton's change of its language for the interpreter: made once for each module of kernels,
+    and kept, where Triton makes it and takes it back at every call of every function."""
+    from triton.runtime.interpreter import _LangPatchScope  # type: ignore
+
+    seen: set[str] = set()
+
+    def patched(function: Any) -> Any:
+        module = function.__globals__["__name__"]
+        if module not in seen:
+            seen.add(module)
+            patch(function)
+        return _LangPatchScope()
+
+    return patched
 
 
 def _nearest(convert: Callable) -> Callable:
