@@ -80,11 +80,15 @@ def resample(x: Any, *, axes: Axes) -> Any:
     return host_side.resample(x, axes, False)
 
 
+def _resample_again(g: Any, axes: Axes) -> Any:
+    return resample(g, axes=axes)
+
+
 @primitive(
     meta=_back_meta,
     kind=_Images,
     triton="resample.backward",
-    vjp=lambda g, axes: resample(g, axes=axes),
+    vjp=_resample_again,
     samples=lambda s: _samples(s, True),
 )
 def resample_back(x: Any, *, axes: Axes) -> Any:

@@ -76,7 +76,7 @@ def arrays(point: Point) -> list:
     """The inputs of a point as device arrays without memory."""
     made = []
     for spec in point.case.inputs:
-        dtype = getattr(tritorch, point.dtype)
+        dtype: Any = getattr(tritorch, point.dtype)
         dtype = {Ints: tritorch.int64, Bools: tritorch.bool}.get(type(spec), dtype)
         made.append(wrap(launch.empty(spec.shape, dtype), dtype))
     return made

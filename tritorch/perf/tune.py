@@ -119,7 +119,8 @@ class Search:
         launch.runtime.forget()
 
     def _best(self, key: str, first: tuple) -> Found:
-        best: Any = type(first)(*self.choices.get(key, first))
+        kind: Any = type(first)
+        best = kind(*self.choices.get(key, first))
         before = after = self._time()
         known = {tuple(best)}
         improved = True

@@ -106,7 +106,7 @@ def shown(jobs: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 1 where something failed, 2 for a wrong argument."""
-    about = __doc__.split("\n")[0]
+    about = (__doc__ or "").split("\n")[0]
     p = argparse.ArgumentParser(prog="python -m tritorch.kernels", description=about)
     commands = p.add_subparsers(dest="command", required=True)
     w = commands.add_parser("warm", help="compile the common kernels for a GPU")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import multiprocessing.context
 import pickle
 import queue
 import random
@@ -289,8 +290,8 @@ class WorkerIterator:
         """For batches as they come: the place of one that is here."""
         while not self.here:
             busy = sorted(set(self.sent.values()))
-            pipes = {self.workers.results[w]: w for w in busy}
-            dead = {self.workers.processes[w].sentinel: w for w in busy}
+            pipes: dict[Any, int] = {self.workers.results[w]: w for w in busy}
+            dead: dict[Any, int] = {self.workers.processes[w].sentinel: w for w in busy}
             ready = wait([*pipes, *dead], self.loader.timeout or None)
             if not ready:
                 raise RuntimeError(f"DataLoader timed out after {self.loader.timeout} seconds")
