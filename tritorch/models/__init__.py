@@ -4,6 +4,10 @@ Nothing is downloaded: `load_weights` and the `weights=` of each builder take a 
 """
 
 from ._weights import load_weights as load_weights
+from .bert import BertForMaskedLM as BertForMaskedLM, BertModel as BertModel
+from .clip import CLIPModel as CLIPModel
+from .gpt2 import GPT2LMHeadModel as GPT2LMHeadModel, GPT2Model as GPT2Model
+from .lstm import LSTMLanguageModel as LSTMLanguageModel
 from .resnet import (
     BasicBlock as BasicBlock,
     Bottleneck as Bottleneck,
@@ -13,6 +17,7 @@ from .resnet import (
     resnet50 as resnet50,
 )
 from .simple import MLP as MLP, LeNet as LeNet
+from .unet import UNet as UNet
 from .vit import (
     VisionTransformer as VisionTransformer,
     vit_b_16 as vit_b_16,
