@@ -112,9 +112,10 @@ def peers(names: Sequence[str], device: str) -> list[Peer]:
 
 
 def arrays(case: Case, copies: int = 1) -> list[list[np.ndarray]]:
-    """Inputs of a case, so many times, with different values."""
+    """Inputs of a case, so many times in memory of their own."""
     rng = np.random.default_rng(0)
-    return [[spec.array(rng) for spec in case.inputs] for _ in range(copies)]
+    first = [spec.array(rng) for spec in case.inputs]
+    return [first, *([a.copy() for a in first] for _ in range(copies - 1))]
 
 
 def double_reference(point: Point) -> np.ndarray | None:

@@ -118,6 +118,7 @@ def draw_throughput(axis: Any, key: tuple, points: list, limits: dict[str, Any])
     axis.set_title(f"{operator}, {dtype}", fontsize=9.5, loc="left")
     axis.set_ylabel("GFLOP/s" if dense else "GB/s", fontsize=8)
     plain(axis.yaxis)
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(labelsize=8)
 
 
@@ -135,14 +136,16 @@ def roofline(results: dict[str, Any]) -> Figure | None:
         line = [x for x in sorted(xs) if x <= rate / band] + [max(xs)]
         axis.plot(line, [min(x * band, rate) / 1e9 for x in line], color="black", linewidth=1.1)
         axis.text(max(xs), rate / 1e9, f"{dtype} ", ha="right", va="bottom", fontsize=8)
-    axis.text(xs[0] * 1.1, xs[0] * 1.6 * band / 1e9, f"{band / 1e9:.0f} GB/s", fontsize=8)
-    for colour, family in zip(PALETTE * 3, dict.fromkeys(p["family"] for p in points)):
+    axis.text(xs[0], xs[0] * 3 * band / 1e9, f"{band / 1e9:.0f} GB/s", fontsize=8)
+    families = dict.fromkeys(p["family"] for p in points)
+    for i, (colour, family) in enumerate(zip(PALETTE * 3, families)):
+        marker = "osD^vP"[(i + i // len(PALETTE)) % 6]  # no family has both as another has
         own = [p for p in points if p["family"] == family]
         axis.scatter(
             [p["flops"] / p["bytes"] for p in own],
             [p["flops"] / p["times"]["tritorch"]["median"] / 1e3 for p in own],
             color=colour,
-            marker="osD^v"[PALETTE.index(colour) % 5],
+            marker=marker,
             s=22,
             alpha=0.8,
             label=family,
@@ -170,6 +173,10 @@ def ratios(results: dict[str, Any], peer: str) -> Figure | None:
     figure, axes = plt.subplots(1, columns, figsize=size, squeeze=False, sharex=True)
     for i, axis in enumerate(axes.flat):
         draw_ratios(axis, bars[i * per : (i + 1) * per], peer)
+    low, high = min(1.0, bars[0][1]), max(1.0, bars[-1][1])
+    room = (high / low) ** 0.14 * 1.05
+    axes.flat[0].set_xlim(low / room, high * room)
+    plain(*(axis.xaxis for axis in axes.flat))
     mean = math.exp(sum(math.log(r) for _, r in bars) / len(bars))
     title = f"Speed over {peer}'s: {len(bars)} operators, geometric mean {mean:.2f}"
     return finish(figure, title, results)
@@ -196,10 +203,6 @@ def draw_ratios(axis: Any, bars: list[tuple[str, float]], peer: str) -> None:
             va="center",
             fontsize=6.5,
         )
-    low, high = min([*values, 1.0]), max([*values, 1.0])
-    room = (high / low) ** 0.14 * 1.05
-    axis.set_xlim(low / room, high * room)
-    plain(axis.xaxis)
 
 
 def hosts(results: dict[str, Any]) -> Figure | None:
@@ -258,7 +261,7 @@ def accuracy(results: dict[str, Any]) -> Figure | None:
     """Largest error beside speed: a point right of 1 and low is both faster and exact."""
     points = [p for p in results["points"] if "tritorch" in p["ulps"]]
     peer = next((n for n in ("torch", "numpy") if any(n in p["ratio"] for p in points)), None)
-    points = [p for p in points if peer in p["ratio"]]
+    points = [p for p in points if peer in p["ratio"] and p["family"] != "random"]
     if peer is None or not points:
         return None
     figure, axis = plt.subplots(figsize=(9, 5.2))

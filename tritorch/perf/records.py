@@ -268,7 +268,8 @@ def points() -> list[Point]:
         if case is not None and name not in swept:
             family = FAMILY.get(name, "elementwise")
             flops = float(N) if family == "elementwise" else 0.0
-            made.append(Point(family, name, N, case, "float32", flops, numpy_of(name, family)))
+            shown, same = name.removesuffix("_op"), numpy_of(name, family)
+            made.append(Point(family, shown, N, case, "float32", flops, same))
     return made
 
 
