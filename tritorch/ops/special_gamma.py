@@ -10,6 +10,7 @@ import numpy as np
 
 from ..dtypes import finfo
 from ..op import primitive
+from ..runtime import host, parallel
 from ..tensor import Tensor
 from .api import PUBLIC, SPACES, attach, binary, called, in_place_of, public, unary
 from .arithmetic import where
@@ -96,10 +97,14 @@ digamma = unary(
 def polygamma_op(x: Any, *, n: int) -> Any:
     """(-1)^(n + 1) n! zeta(n + 1, x) (DLMF 5.15), which is NaN at infinity but for n = 1."""
     size = float(math.factorial(n)) if n <= 170 else math.inf
-    y = np.asarray((size if n % 2 else -size) * _zeta(float(n + 1), np.asarray(x, np.float64)))
-    if n == 1:
-        y = np.where(np.isinf(x), np.where(x > 0, 0, np.nan), y)
-    return y.astype(x.dtype)
+
+    def piece(x: Any, out: Any) -> None:
+        y = np.asarray((size if n % 2 else -size) * _zeta(float(n + 1), np.asarray(x, np.float64)))
+        if n == 1:
+            y = np.where(np.isinf(x), np.where(x > 0, 0, np.nan), y)
+        np.copyto(out, y, casting="unsafe")
+
+    return parallel.elementwise(piece, host.empty(x.shape, x.dtype), x)
 
 
 xlogy = binary(
