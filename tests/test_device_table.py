@@ -51,7 +51,7 @@ def check(op: Op, dtype: torch.dtype, layout: str) -> None:
         params = {
             k: torch.device("cuda:0") if k == "device" else v for k, v in sample.params.items()
         }
-        there = [a.to("cuda") if isinstance(a, Tensor) else a for a in args]
+        there = [testing.placed(a, "cuda") if isinstance(a, Tensor) else a for a in args]
         with torch.no_grad():
             expected, got = outputs(op(*args, **sample.params)), outputs(op(*there, **params))
             again = outputs(op(*[copied(a) for a in there], **params))

@@ -10,6 +10,7 @@ its own from the operator's domain.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +19,10 @@ import numpy as np
 
 from . import dtypes
 from .dtypes import DType
-from .op import REGISTRY, Op
+from .op import FALLBACKS, REGISTRY, Op
 from .ops.api import PUBLIC
+from .runtime import memory
+from .runtime.launch import launch
 from .tensor import Tensor, wrap
 
 # PyTorch's default tolerances (relative, absolute) of `torch.testing.assert_close`.
@@ -101,7 +104,21 @@ def _tensor(x: Any, dtype: DType | None, device: str, layout: Callable | None) -
         x = x.astype(dtype.np)
     x = x.copy() if layout is None else layout(x)
     t = wrap(x, dtypes.of(x.dtype))
-    return t if device == "cpu" else t.to(device)  # type: ignore[attr-defined]
+    return t if device == "cpu" else placed(t, device)
+
+
+def placed(t: Tensor, device: Any) -> Tensor:
+    """The same values with the same strides on a device; `Tensor.to` makes some contiguous."""
+    strides = t.stride()
+    if t.is_contiguous() or not t.numel() or min(strides) < 0:
+        return t.to(device)  # type: ignore[attr-defined]
+    span = sum((n - 1) * s for n, s in zip(t.shape, strides, strict=True)) + 1
+    flat = PUBLIC["zeros"](span, dtype=t.dtype)
+    index = np.zeros(t.shape, np.int64)
+    for d, (n, s) in enumerate(zip(t.shape, strides, strict=True)):
+        index += (np.arange(n) * s).reshape(-1, *[1] * (t.ndim - d - 1))
+    flat._data[index] = t._data
+    return flat.to(device).as_strided(tuple(t.shape), strides)
 
 
 def transposed(x: np.ndarray) -> np.ndarray:
@@ -322,3 +339,147 @@ class Bad:
     sample: Sample
     error: type[Exception]
     says: str
+
+
+# -- operators of one's own ------------------------------------------------------------------------
+
+LAYOUTS: dict[str, Callable | None] = {
+    "contiguous": None,
+    "transposed": transposed,
+    "gapped": gapped,
+}
+KERNEL_TOLERANCES = {  # of a kernel's own exp, log and sums against NumPy's
+    "float32": (2e-5, 2e-5),
+    "float16": (2e-3, 2e-3),
+    "bfloat16": (2e-2, 2e-2),
+}
+DIFFERENCED = 40  # elements above which finite differences are left out
+
+
+def check_operator(op: Op, *, targets: Sequence[str] = (), dtype: DType | None = None) -> list[str]:
+    """Test an operator record on its samples; the list of what was checked.
+
+    The meta rule against results; results against layouts of the inputs; a `cpu=` against the
+    composition; first and second derivatives against finite differences, on samples that are
+    `smooth` and small; where there is a device (a GPU, or TRITORCH_EXECUTOR=interpreter) its
+    kernels against the CPU in float32 and the 16-bit floats, or in `dtype` alone; and for each of
+    `targets` ("sm_90" ...) that the kernels compile, do not spill and fit its shared memory.
+    AssertionError where something differs, ValueError for an operator without samples.
+
+    Example:
+        >>> import tritorch as torch
+        >>> from tritorch.op import fused, same_as
+        >>> @fused(name="cube_root_of_e", meta=same_as("x"), samples=lambda s: [s((2, 3))])
+        ... def cube_root_of_e(x):
+        ...     return (x / 3).exp()
+        >>> torch.testing.check_operator(cube_root_of_e)[:2]
+        ['meta rule', 'transposed inputs']
+    """
+    samples = samples_of(op)
+    done = [f"{name} inputs" for name in ("transposed", "gapped")]
+    for sample in samples:
+        _check_result(op, sample)
+    if op.meta is not None:
+        done.insert(0, "meta rule")
+    if op.ref is not None and op.cpu is not None:
+        done.append("composition")
+    checked = [_check_gradients(op, sample) for sample in samples]
+    done += ["first derivatives", "second derivatives"] if any(checked) else []
+    if op.triton is not None and memory.available():
+        for kind in [dtypes.float32, dtypes.float16, dtypes.bfloat16] if dtype is None else [dtype]:
+            done += [f"kernels, {kind.name}, {name}" for name in _check_kernels(op, kind)]
+    for target in targets if op.triton is not None else ():
+        done += [f"{target}: {name}" for name in _check_compiled(op, target)]
+    return done
+
+
+def _results(result: Any) -> list[Tensor]:
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def _check_result(op: Op, sample: Sample) -> None:
+    args = sample.tensors(dtypes.float64)
+    expected = _results(op(*args, **sample.params))
+    if op.meta is not None:
+        specs = op.meta(*args, **sample.params)
+        told = [(tuple(s), d) for s, d in (specs if isinstance(specs, list) else [specs])]
+        found = [(tuple(t.shape), t.dtype) for t in expected]
+        if told != found:
+            raise AssertionError(f"{op.name}: meta says {told}, the result is {found}: {sample}")
+    for layout in (transposed, gapped):
+        got = op(*sample.tensors(dtypes.float64, layout=layout), **sample.params)
+        assert_close(_results(got), expected, equal_nan=True)
+    if op.ref is not None and op.cpu is not None:
+        assert_close(_results(op.ref(*args, **sample.params)), expected, equal_nan=True)
+
+
+def _check_gradients(op: Op, sample: Sample) -> bool:
+    """Whether there were derivatives to compare."""
+    from .autograd import gradcheck, gradgradcheck
+
+    if (op.rules is None and op.ref is None) or not sample.smooth:
+        return False
+    args = sample.tensors(dtypes.float64)
+    floating = [a for a in args if isinstance(a, Tensor) and a.dtype is dtypes.float64]
+    if not floating or sum(a.numel() for a in floating) > DIFFERENCED:  # type: ignore
+        return False
+    rules = op.rules.rules if op.rules is not None and not op.rules.joint else ()
+    for i, a in enumerate(args):
+        if any(a is f for f in floating) and not (i < len(rules) and rules[i] is None):
+            a.requires_grad_()
+    for check in (gradcheck, gradgradcheck):
+        if not check(lambda *xs: op(*xs, **sample.params), args):
+            raise AssertionError(f"{op.name}: {check.__name__} fails for {sample}")
+    return True
+
+
+def _check_kernels(op: Op, dtype: DType) -> list[str]:
+    """The layouts that the kernels serve; contiguous arrays they must."""
+    served = []
+    for name, layout in LAYOUTS.items():
+        before = FALLBACKS[op.name]
+        for sample in samples_of(op):
+            there = sample.tensors(dtype, "cuda", layout)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                got = _results(op(*there, **sample.params))
+            if FALLBACKS[op.name] > before:
+                break
+            expected = _results(op(*sample.tensors(dtype, layout=layout), **sample.params))
+            rtol, atol = KERNEL_TOLERANCES.get(dtype.name, (1e-7, 1e-7))
+            assert_close(
+                got, expected, rtol=rtol, atol=atol, equal_nan=True, check_device=False,
+                msg=lambda text, s=sample, n=name: f"{op.name}, {dtype.name}, {n}, {s}: {text}",
+            )  # fmt: skip
+        else:
+            served.append(name)
+        FALLBACKS[op.name] = before
+    if "contiguous" not in served:
+        raise AssertionError(f"{op.name}: its kernels do not serve contiguous {dtype.name} arrays")
+    return served
+
+
+def _check_compiled(op: Op, target: str) -> list[str]:
+    from .runtime.aot import compile_for
+
+    with compile_for(target) as aot:
+        for sample in samples_of(op):
+            there = [
+                meta_of(a) if isinstance(a, Tensor) else a for a in sample.tensors(dtypes.float32)
+            ]
+            outs = _results(op(*there, **sample.params))
+            arrays = [a._data if isinstance(a, Tensor) else a for a in there]
+            launcher = op.launcher()
+            named = {k: v for k, v in sample.params.items() if k in op._named}
+            op._launched(launch, launcher, [o._data for o in outs], arrays, named)  # type: ignore
+    problems = [p for facts in aot.facts for p in facts.problems()]
+    if problems:
+        raise AssertionError("\n".join(problems))
+    return sorted({facts.kernel for facts in aot.facts})
+
+
+def meta_of(t: Tensor) -> Tensor:
+    """A tensor of the same shape, strides and dtype without memory."""
+    from .runtime.memory import meta
+
+    return wrap(meta(tuple(t.shape), t.dtype, t.stride()), t.dtype)

@@ -4,3 +4,5 @@
 device can do, `models` whole networks, `accuracy` the errors, `static` what the compiler made of
 the kernels for GPUs that are not there; `results` is the file, `plots` and `page` the report.
 """
+
+from .benchmark import benchmark as benchmark
