@@ -302,3 +302,119 @@ def test_only_equal_calls_are_done_again() -> None:
     assert replay.kind("x", [a], {"p": [1]}) is None
     assert replay.kind("x", [a, np.ones(())], {}) is None
     assert replay.kind("x", [a[1:]], {}) != replay.kind("x", [a[:5]], {})
+
+
+# -- memory shared with other libraries, and pinned ------------------------------------------------
+
+
+class Other:
+    """Another library's array: what it lends, and how often it was asked for a stream."""
+
+    def __init__(self, tensor: tritorch.Tensor) -> None:
+        self.tensor, self.streams = tensor, []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.tensor.__dlpack_device__()
+
+    def __dlpack__(self, stream: int | None = None) -> object:
+        self.streams.append(stream)
+        return self.tensor.__dlpack__(stream=stream)
+
+
+def host(t: tritorch.Tensor) -> np.ndarray:
+    return launch.runtime.copy_to_host(t._data)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool", "float8_e4m3fn"])
+def test_dlpack_lends_and_borrows_device_memory(dtype: str) -> None:
+    values = np.arange(12).reshape(3, 4) % 2
+    kind = getattr(tritorch, dtype)
+    x = tritorch.tensor(values.tolist()).to(kind).cuda()
+    other = Other(x.t()[1:])
+    y = tritorch.from_dlpack(other)
+    assert other.streams == [int(launch.runtime.device().stream.handle)]
+    assert (y.device, y.dtype, tuple(y.shape)) == (x.device, kind, (3, 3))
+    assert y.data_ptr() == x.t()[1:].data_ptr() and y.stride() == (1, 4)
+    assert np.array_equal(host(y).astype(int), values.T[1:])
+
+
+def test_lent_memory_lives_until_it_is_given_back() -> None:
+    gc.collect()
+    used = cuda.memory_allocated()
+    x = tritorch.zeros(1 << 20, device="cuda")
+    capsule = x.__dlpack__()
+    del x
+    assert cuda.memory_allocated() == used + (4 << 20)
+    del capsule  # nobody took it
+    assert cuda.memory_allocated() == used
+    y = tritorch.from_dlpack(Other(tritorch.zeros(1 << 20, device="cuda")))
+    view = y[5:]
+    del y
+    assert cuda.memory_allocated() == used + (4 << 20)
+    del view
+    assert cuda.memory_allocated() == used
+
+
+def test_dlpack_keeps_the_order_of_streams() -> None:
+    x = tritorch.zeros(4, device="cuda")
+    waits = driver.fake_waits()
+    x.__dlpack__(stream=-1)
+    assert driver.fake_waits() == waits
+    x.__dlpack__()
+    x.__dlpack__(stream=cuda.Stream().cuda_stream)
+    assert driver.fake_waits() == waits + 2
+    taken = x.__dlpack__(stream=-1)
+
+    class Once:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return (2, 0)
+
+        def __dlpack__(self, stream: int) -> object:
+            return taken
+
+    tritorch.from_dlpack(Once())
+    with pytest.raises(RuntimeError, match="the capsule was consumed already"):
+        tritorch.from_dlpack(Once())
+    with pytest.raises(BufferError, match="requires? gradient"):
+        x.requires_grad_().__dlpack__()
+
+
+def test_the_cuda_array_interface() -> None:
+    x = tritorch.arange(12.0, device="cuda").view(3, 4)
+    told = x.t().__cuda_array_interface__
+    assert (told["shape"], told["typestr"], told["strides"]) == ((4, 3), "<f4", (4, 16))
+    assert told["data"] == (x.data_ptr(), False) and told["version"] == 3
+
+    class Foreign:
+        __cuda_array_interface__ = told
+
+    y = tritorch.as_tensor(Foreign())
+    assert y.is_cuda and y.data_ptr() == x.data_ptr() and y.stride() == (1, 4)
+    assert np.array_equal(host(y), np.arange(12.0).reshape(3, 4).T)
+    assert not hasattr(tritorch.ones(2), "__cuda_array_interface__")
+    assert not hasattr(x.bfloat16(), "__cuda_array_interface__")
+
+
+def test_pinned_tensors_are_copied_without_waiting() -> None:
+    x = tritorch.arange(1 << 16).float()
+    assert not x.is_pinned()
+    pinned = x.pin_memory()
+    assert pinned.is_pinned() and pinned.pin_memory() is pinned
+    waited = driver.fake_synchronised()
+    y = pinned.to("cuda", non_blocking=True)
+    z = tritorch.empty(1 << 16, device="cuda").copy_(pinned, non_blocking=True)
+    if not BLOCKING:
+        assert driver.fake_synchronised() == waited
+    assert np.array_equal(host(y), x.numpy()) and np.array_equal(host(z), x.numpy())
+    waited = driver.fake_synchronised()
+    x.to("cuda", non_blocking=True)  # memory that can be paged is waited for
+    assert driver.fake_synchronised() > waited
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        y.pin_memory()
+
+
+def test_channels_last_stays_last() -> None:
+    x = tritorch.arange(24.0).view(1, 2, 3, 4).to(memory_format=tritorch.channels_last)
+    y = x.cuda()
+    assert y.stride() == x.stride() == y.cpu().stride()
+    assert tritorch.equal(y.cpu(), x)

@@ -118,8 +118,12 @@ def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
 # -- casts and devices --------------------------------------------------------------------------
 
 
-def _move_meta(x: Tensor, *, device: Device, source: Device) -> tuple:
+def _move_meta(x: Tensor, *, device: Device, source: Device, non_blocking: bool = False) -> tuple:
     return tuple(x._data.shape), x.dtype
+
+
+def _dense(data: Any) -> bool:
+    return data.flags.c_contiguous if data.__class__ is np.ndarray else data.is_contiguous()
 
 
 class _Move(Op):
@@ -130,17 +134,26 @@ class _Move(Op):
 
         if not isinstance(inputs[0], Tensor):
             raise TypeError(f"{self.name}: expected a Tensor, got {type(inputs[0]).__name__}")
-        x, target = inputs[0]._data, params["device"]
+        x, target, unwaited = inputs[0]._data, params["device"], params.get("non_blocking", False)
+        if x.__class__ is not np.ndarray and x.device.type == "meta" != target.type:
+            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        found = layout.order(x.shape, x)  # a dense tensor keeps its order of dimensions
+        if found is None or not _dense(x.transpose(found)):
+            return self._moved(x, inputs[0].dtype, target, unwaited)
+        moved = self._moved(x.transpose(found), inputs[0].dtype, target, unwaited)
+        return moved.transpose(layout.inverse(found))
+
+    def _moved(self, x: Any, dtype: DType, target: Device, unwaited: bool) -> Any:
+        from ..runtime import accelerator
+
         if target.type == "meta":
-            return accelerator.meta(x.shape, inputs[0].dtype)
+            return accelerator.meta(x.shape, dtype)
         if x.__class__ is not np.ndarray:
-            if x.device.type == "meta":
-                raise NotImplementedError("Cannot copy out of meta tensor; no data!")
             x = accelerator.to_host(x)
         if target.type == "cpu":
             return x
-        moved = accelerator.empty(x.shape, inputs[0].dtype, target)
-        accelerator.from_host(x, moved)
+        moved = accelerator.empty(x.shape, dtype, target)
+        accelerator.from_host(x, moved, unwaited)
         return moved
 
 
@@ -171,7 +184,8 @@ def _target(args: tuple, kwargs: dict) -> tuple[Device | None, DType | None]:
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """This tensor with another dtype, device or memory format; itself where nothing changes.
 
-    `to(dtype)`, `to(device, dtype)`, `to(other)`, with `copy=True` and `memory_format=`.
+    `to(dtype)`, `to(device, dtype)`, `to(other)`, with `copy=True` and `memory_format=`. With
+    `non_blocking=True` a copy of pinned memory to a GPU is not waited for.
     """
     device, dtype = _target(args, kwargs)
     format = kwargs.get("memory_format") or preserve_format
@@ -183,7 +197,8 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         and device != out.device
         and (device.type != out.device.type or device.index)
     ):
-        out = move_op(out, device=device, source=out.device)
+        unwaited = {"non_blocking": True} if kwargs.get("non_blocking", flags[:1] == [True]) else {}
+        out = move_op(out, device=device, source=out.device, **unwaited)
         copy = False
     if dtype is not None and dtype is not out.dtype:
         return copy_op(out, order=_like("to", out._data, format), dtype=dtype)
@@ -233,7 +248,12 @@ def cuda(
     memory_format: Any = preserve_format,
 ) -> Tensor:
     """This tensor on a GPU: the current one, or the one given."""
-    return to(self, "cuda" if device is None else device, memory_format=memory_format)
+    return to(
+        self,
+        "cuda" if device is None else device,
+        memory_format=memory_format,
+        non_blocking=non_blocking,
+    )
 
 
 # -- writing ------------------------------------------------------------------------------------
@@ -296,6 +316,8 @@ def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
         self.storage_.bump("copy_")
         return self  # also where elements share memory
     check_overlap("copy_", self, src)
+    if non_blocking and src.is_cpu and self.is_cuda:
+        src = to(src, self.device, non_blocking=True)
     if src is self and not self.requires_grad:  # also where its elements share memory
         self.storage_.bump("copy_")
         return self

@@ -19,6 +19,7 @@ from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .copy import to
 from .elementwise import as_operand
+from .interop import from_cuda_array
 from .view import ints
 
 
@@ -144,6 +145,8 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
         except ValueError:
             out = from_numpy(data.copy())
         return to(out, *(a for a in (device or get_default_device(), dtype) if a is not None))
+    if hasattr(data, "__cuda_array_interface__"):
+        return to(from_cuda_array(data), *(a for a in (device, dtype) if a is not None))
     return tensor(data, dtype=dtype, device=device)
 
 

@@ -57,11 +57,12 @@ def to_host(x: Array) -> np.ndarray:
     return launch.runtime.copy_to_host(x)
 
 
-def from_host(source: np.ndarray, target: Array) -> None:
+def from_host(source: np.ndarray, target: Array, non_blocking: bool = False) -> None:
     """Write a NumPy array of the same shape into an array on a device, casting."""
     source = np.ascontiguousarray(source, dtype=target.dtype.np).reshape(target.shape)
     if target.is_contiguous():
-        launch.runtime.copy_from_host(source, target)
+        copy_in = launch.runtime.copy_unwaited if non_blocking else launch.runtime.copy_from_host
+        copy_in(source, target)
     else:
         flat = empty(target.shape, target.dtype, target.device)
         launch.runtime.copy_from_host(source, flat)

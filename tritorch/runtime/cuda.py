@@ -34,7 +34,17 @@ from ..device import device
 from . import tuned
 from .array import Array
 from .compiled import Executor
-from .cuda_memory import STAGED, CudaMemory, Staging, check, is_out_of_memory, shortage
+from .cuda_memory import (
+    STAGED,
+    BorrowedCudaMemory,
+    CudaMemory,
+    Staging,
+    check,
+    is_out_of_memory,
+    is_pinned,
+    pinned_empty,
+    shortage,
+)
 from .memory import OutOfMemoryError, Runtime, Target, poison_wanted
 
 HINT = (
@@ -190,15 +200,17 @@ class CudaDevice:
     def write(self, ptr: int, source: np.ndarray, wait: bool) -> None:
         """Copy a contiguous host array to an address."""
         stream = self.enter()
+        if self._staging is None:
+            self._staging = Staging(self)
         if source.nbytes <= STAGED:
-            if self._staging is None:
-                self._staging = Staging(self)
             self._staging.write(ptr, source)
+            return
+        if not wait and is_pinned(source):
+            self._staging.write_pinned(ptr, source)
             return
         address = source.__array_interface__["data"][0]
         check(driver.cuMemcpyHtoDAsync(ptr, address, source.nbytes, stream.handle))
-        if wait:
-            wait_for(stream)
+        wait_for(stream)  # the driver may still read memory that can be paged
 
     def read(self, target: np.ndarray, ptr: int) -> None:
         """Copy from an address to a contiguous host array, and wait."""
@@ -292,6 +304,31 @@ class CudaRuntime(Runtime):
     def memory_stats(self, index: int | None = None) -> dict[str, int]:
         return self.device(index).memory_stats()
 
+    def borrowed(self, ptr: int, nbytes: int, index: int, release: Callable[[], None]) -> Any:
+        return BorrowedCudaMemory(ptr, nbytes, self.device(index), release)
+
+    def lend(self, array: Array, stream: int | None) -> None:
+        if stream == -1:  # the other library says that it need not wait
+            return
+        owner = array.memory.owner
+        event = owner.new_event()
+        owner.stream.record(event)
+        legacy = 1  # the driver's name for its default stream
+        check(driver.cuStreamWaitEvent(legacy if stream is None else stream, event.handle, 0))
+
+    def wait_for(self, stream: int) -> None:
+        """Let the current stream wait for what another library's has been given."""
+        owner = self.device()
+        event = owner.new_event()
+        check(driver.cuEventRecord(event.handle, stream))
+        check(driver.cuStreamWaitEvent(owner.enter().handle, event.handle, 0))
+
+    def pinned(self, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+        return pinned_empty(shape, dtype)
+
+    def is_pinned(self, array: np.ndarray) -> bool:
+        return is_pinned(array)
+
     def fill(self, array: Array, byte: int) -> None:
         if array.nbytes:
             array.memory.owner.fill(array.ptr, byte, array.nbytes)
@@ -317,6 +354,9 @@ class CudaRuntime(Runtime):
             target.memory.owner.read(flat, start)
             _strided(flat, -low, target)[...] = source
         target.memory.owner.write(start, flat, wait=not non_blocking)
+
+    def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
+        self.copy_from_host(source, target, non_blocking=True)
 
     def copy(self, source: Array, target: Array) -> None:
         if not target.nbytes:

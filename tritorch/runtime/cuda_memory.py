@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,24 @@ class SharedCudaMemory(CudaMemory):
         for stream in self._streams:
             self.owner.main_stream.wait(stream)
         self._buffer.close(self.owner.main_stream)
+
+
+class BorrowedCudaMemory(CudaMemory):
+    """Device memory of another library, which is told when nothing here uses it any more."""
+
+    __slots__ = ("_release",)
+
+    def __init__(self, ptr: int, nbytes: int, owner: CudaDevice, release: Callable) -> None:
+        super().__init__(None, nbytes, owner)
+        self.ptr = ptr
+        self._release = release
+
+    def record_stream(self, stream: Any) -> None:
+        """Nothing: the other library decides when its memory is used again."""
+
+    def __del__(self) -> None:
+        self.owner.stream.sync()
+        self._release()
 
 
 def check(result: tuple) -> tuple:
@@ -113,6 +131,17 @@ class Staging:
         self._start = self._ring.__array_interface__["data"][0]
         self._used = 0
         self._lock = threading.Lock()
+        self._in_flight: list[tuple[Any, np.ndarray]] = []
+
+    def write_pinned(self, ptr: int, source: np.ndarray) -> None:
+        """Copy pinned memory in, unwaited; it is kept until that is done."""
+        stream, event = self._owner.stream, self._owner.new_event()
+        address = source.__array_interface__["data"][0]
+        check(driver.cuMemcpyHtoDAsync(ptr, address, source.nbytes, stream.handle))
+        stream.record(event)
+        with self._lock:
+            self._in_flight = [kept for kept in self._in_flight if not kept[0].is_done]
+            self._in_flight.append((event, source))
 
     def write(self, ptr: int, source: np.ndarray) -> None:
         n = source.nbytes

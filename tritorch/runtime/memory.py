@@ -14,7 +14,7 @@ import math
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +125,26 @@ class Runtime(ABC):
     def forget(self) -> None:
         """Kernels may be launched with other blocks from now on: keep no launches of before."""
         return None  # most runtimes keep none
+
+    def borrowed(self, ptr: int, nbytes: int, index: int, release: Callable[[], None]) -> Memory:
+        """Memory of a device that another library owns; `release` is called after its last use."""
+        raise BufferError("from_dlpack: needs a CUDA device; kernels run in the interpreter")
+
+    def lend(self, array: Array, stream: int | None) -> None:
+        """Let another library read an array: its stream waits for what writes to the array."""
+        raise BufferError(f"__dlpack__: memory of {array.device} here is not a device's")
+
+    def pinned(self, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+        """An uninitialised host array from which the device copies fastest."""
+        return np.empty(shape, dtype)
+
+    def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
+        """The same out of pinned memory, which keeps its content until the device has read it."""
+        self.copy_from_host(source, target)
+
+    def is_pinned(self, array: np.ndarray) -> bool:
+        """Whether a host array lies in page-locked memory."""
+        return False
 
     def memory_stats(self, index: int | None = None) -> dict[str, int]:
         """Bytes: `allocated`, `peak`, `reserved`; and the number of `allocations` so far."""
