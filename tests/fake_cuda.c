@@ -19,6 +19,7 @@ typedef struct { int device, owned; size_t used, peak, reserved, reserved_peak; 
 typedef struct { Pool *pool; size_t size; char *base; } Block;
 typedef struct { unsigned grid[3], block[3], shared; uint64_t stream; } Config;
 typedef struct { Config config; char name[64]; uint64_t parameters[PARAMETERS]; } Launch;
+typedef struct { int count; Launch launches[256]; } Graph;
 
 static Pool pools[8];
 static int contexts[8];
@@ -27,6 +28,8 @@ static int parameter_count = 0, fail_next_sync = 0;
 static Launch launches[LAUNCHES];
 static int launched = 0, synchronised = 0, trimmed = 0, dynamic_shared = 0;
 static uint64_t waits = 0;
+static void *capturing = 0; /* a stream whose launches are noted */
+static Graph *noted = 0;
 
 static int count(void) { const char *n = getenv("FAKE_CUDA_DEVICES"); return n ? atoi(n) : 1; }
 static size_t capacity(void) {
@@ -76,6 +79,7 @@ int cuDeviceGetAttribute(int *v, int a, int d) {
     }
     return OK;
 }
+int cuDeviceCanAccessPeer(int *can, int d, int peer) { *can = d != peer; return OK; }
 int cuDevicePrimaryCtxRetain(void **c, int d) { *c = &contexts[d]; return OK; }
 int cuDevicePrimaryCtxRelease(int d) { return OK; }
 int cuDevicePrimaryCtxRelease_v2(int d) { return OK; }
@@ -104,7 +108,36 @@ int cuStreamCreate(void **s, unsigned f) { return cuStreamCreateWithPriority(s, 
 int cuStreamDestroy_v2(void *s) { free(s); return OK; }
 int cuStreamDestroy(void *s) { free(s); return OK; }
 int cuStreamSynchronize(void *s) { return sync_now(); }
-int cuStreamIsCapturing(void *s, int *c) { *c = 0; return OK; }
+int cuStreamIsCapturing(void *s, int *c) { *c = s == capturing; return OK; }
+int cuStreamBeginCapture_v2(void *s, int mode) {
+    if (capturing) return INVALID;
+    capturing = s;
+    noted = calloc(1, sizeof *noted);
+    return OK;
+}
+int cuStreamBeginCapture(void *s, int mode) { return cuStreamBeginCapture_v2(s, mode); }
+int cuStreamEndCapture(void *s, void **g) {
+    if (s != capturing) return INVALID;
+    *g = noted;
+    capturing = 0;
+    return OK;
+}
+int cuGraphInstantiateWithFlags(void **e, Graph *g, uint64_t flags) {
+    *e = malloc(sizeof *g);
+    memcpy(*e, g, sizeof *g);
+    return OK;
+}
+int cuGraphInstantiate(void **e, Graph *g, uint64_t flags) { return cuGraphInstantiateWithFlags(e, g, flags); }
+int cuGraphDestroy(void *g) { free(g); return OK; }
+int cuGraphExecDestroy(void *e) { free(e); return OK; }
+int cuGraphLaunch(Graph *e, void *s) {
+    for (int i = 0; i < e->count; i++) {
+        Launch *l = &launches[launched++ % LAUNCHES];
+        *l = e->launches[i];
+        l->config.stream = (uint64_t)s;
+    }
+    return OK;
+}
 int cuStreamGetCtx(void *s, void **c) { *c = &contexts[((Stream *)s)->device]; return OK; }
 int cuStreamGetCtx_v2(void *s, void **c, void **g) { *g = 0; return cuStreamGetCtx(s, c); }
 int cuStreamGetPriority(void *s, int *p) { *p = 0; return OK; }
@@ -211,7 +244,8 @@ int cuKernelGetAttribute(int *v, int a, void *k, int d) { *v = a == 0 ? 1024 : a
 int cuKernelSetAttribute(int a, int v, void *k, int d) { if (a == 8) dynamic_shared = v; return OK; }
 int cuLaunchKernelEx(const Config *c, const char *name, void **parameters, void **extra) {
     if (!c->grid[0] || !c->grid[1] || !c->grid[2]) return INVALID;
-    Launch *l = &launches[launched++ % LAUNCHES];
+    int captured = capturing && c->stream == (uint64_t)capturing;
+    Launch *l = captured ? &noted->launches[noted->count++ % 256] : &launches[launched++ % LAUNCHES];
     if (getenv("FAKE_CUDA_SILENT")) return OK;
     l->config = *c;
     snprintf(l->name, sizeof l->name, "%s", name);

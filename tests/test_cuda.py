@@ -26,10 +26,14 @@ def test_without_a_device_figures_are_zero() -> None:
     assert cuda.device_count() == 0
     assert cuda.memory_allocated() == cuda.max_memory_allocated() == cuda.memory_reserved() == 0
     assert cuda.memory_stats() == {}
+    assert cuda.memory_stats_as_nested_dict() == {} and cuda.get_arch_list() == []
+    assert cuda.memory_summary() == "cuda: no memory is in use"
     cuda.empty_cache()
     cuda.reset_peak_memory_stats()
     cuda.manual_seed(1)
     cuda.manual_seed_all(1)
+    cuda.seed()
+    assert cuda.get_rng_state_all() == [] and not cuda.is_tf32_supported()
 
 
 NEEDED_BY = (
@@ -44,6 +48,7 @@ NEEDED_BY = (
     torch.cuda.Event,
     torch.cuda.current_stream,
     torch.cuda.default_stream,
+    torch.cuda.get_rng_state,
 )
 
 
@@ -74,6 +79,18 @@ def test_in_the_interpreter() -> None:
         cuda.synchronize("cpu")
     with pytest.raises(RuntimeError, match=r"cuda.Event: needs a CUDA device"):
         cuda.Event()
+
+
+def test_ranges_say_once_that_they_are_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvtx = torch.cuda.nvtx
+    monkeypatch.setattr(nvtx, "_said", [])
+    with pytest.warns(UserWarning, match=r"cuda\.nvtx: ranges are not written"):
+        assert nvtx.range_push("a") == 0
+    with nvtx.range("b {}", 1):
+        nvtx.mark("c")
+    assert (nvtx.range_pop(), nvtx.range_pop()) == (0, -1)
+    with pytest.raises(NotImplementedError, match="set_sync_debug_mode: 'warn' is not supported"):
+        torch.cuda.set_sync_debug_mode("warn")
 
 
 def test_fallbacks_are_sorted_by_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,8 +110,8 @@ def test_wrong_records_are_found(record: Any) -> None:
     op = record("test_shape", ("x",), meta=lambda x: ((4, 3), x.dtype), cpu=np.square, **shape)
     with pytest.raises(AssertionError, match=r"test_shape: meta says .*\(4, 3\).* the result is"):
         testing.check_operator(op)
-    rule = record("test_rule", ("x",), meta=same_as("x"), cpu=np.square, vjp=lambda g, x: g, **shape)
-    with pytest.raises(Exception, match="Jacobian mismatch|test_rule"):
+    rule = record("test_rule", ("x",), meta=same_as("x"), cpu=np.square, vjp=lambda g: g, **shape)
+    with pytest.raises(Exception, match="Jacobian mismatch"):
         testing.check_operator(rule)
     other = record(
         "test_other", ("x",), meta=same_as("x"), cpu=np.square, ref=lambda x: x * x * x, **shape

@@ -241,7 +241,11 @@ from .settings import (  # noqa: E402
 
 Stream, Event = cuda.Stream, cuda.Event
 OutOfMemoryError = cuda.OutOfMemoryError
-_LAZY = ("distributions", "models", "perf")  # namespaces that are imported when they are first asked for
+_LAZY = (
+    "distributions",
+    "models",
+    "perf",
+)  # namespaces that are imported when they are first asked for
 _TOOLS = ("explain", "tune")  # functions of the modules of the same names in `perf`
 
 

@@ -130,7 +130,6 @@ class _Move(Op):
     """A copy of a tensor on another device."""
 
     def compute(self, inputs: Any, params: dict, out: Any = None) -> Any:
-        from ..runtime import accelerator
 
         if not isinstance(inputs[0], Tensor):
             raise TypeError(f"{self.name}: expected a Tensor, got {type(inputs[0]).__name__}")

@@ -96,6 +96,8 @@ class CudaDevice:
         self.replays: dict[tuple, Any] | None = None if blocking() else {}
         self.poisoned = poison_wanted()
         self._staging: Staging | None = None
+        self.capture: Any = None  # the graph that notes what this device is given
+        self.retries = self.shortages = 0
 
     # -- streams and events --------------------------------------------------------------------
 
@@ -133,12 +135,23 @@ class CudaDevice:
 
     def synchronize(self) -> None:
         self.enter()
+        self._check_not_captured("waiting for the device")
         try:
             check(driver.cuCtxSynchronize())
         except RuntimeError as error:
             raise RuntimeError(f"{error}{HINT}") from error
 
+    def _check_not_captured(self, what: str) -> None:
+        if self.capture is not None:
+            raise RuntimeError(
+                f"CUDAGraph: {what} cannot be part of a graph; do it before the capture, or after"
+            )
+
     # -- memory --------------------------------------------------------------------------------
+
+    def from_pool(self, nbytes: int, stream: Any) -> Any:
+        """A buffer of the pool, allocated in the order of a stream."""
+        return self._pool.allocate(nbytes, stream=stream)
 
     def allocate(self, nbytes: int) -> CudaMemory:
         if nbytes == 0:
@@ -154,12 +167,14 @@ class CudaDevice:
         if not is_out_of_memory(error):
             raise RuntimeError(f"{self.device}: {error}") from error
         gc.collect()
+        self.retries += 1
         self.trim()
         try:
             return self._pool.allocate(nbytes, stream=self._per_thread.stream)
         except Exception as again:
             if not is_out_of_memory(again):
                 raise RuntimeError(f"{self.device}: {again}") from again
+            self.shortages += 1
             raise OutOfMemoryError(shortage(self, nbytes)) from None
 
     def memory_stats(self) -> dict[str, int]:
@@ -169,6 +184,8 @@ class CudaDevice:
             "peak": a.used_mem_high,
             "reserved": a.reserved_mem_current,
             "reserved_peak": a.reserved_mem_high,
+            "retries": self.retries,
+            "shortages": self.shortages,
         }
 
     def reset_peak(self) -> None:
@@ -200,6 +217,7 @@ class CudaDevice:
     def write(self, ptr: int, source: np.ndarray, wait: bool) -> None:
         """Copy a contiguous host array to an address."""
         stream = self.enter()
+        self._check_not_captured("a copy from the host")
         if self._staging is None:
             self._staging = Staging(self)
         if source.nbytes <= STAGED:
@@ -215,6 +233,7 @@ class CudaDevice:
     def read(self, target: np.ndarray, ptr: int) -> None:
         """Copy from an address to a contiguous host array, and wait."""
         stream = self.enter()
+        self._check_not_captured("reading elements (item, cpu, tolist, a branch on them)")
         address = target.__array_interface__["data"][0]
         check(driver.cuMemcpyDtoHAsync(address, ptr, target.nbytes, stream.handle))
         wait_for(stream)
@@ -277,6 +296,9 @@ class CudaRuntime(Runtime):
 
     def current_device(self) -> int:
         return self._current.index
+
+    def can_access_peer(self, index: int, peer: int) -> bool:
+        return bool(check(driver.cuDeviceCanAccessPeer(index, peer))[0])
 
     def set_device(self, index: int) -> None:
         self.device(index).enter()
@@ -354,6 +376,13 @@ class CudaRuntime(Runtime):
             target.memory.owner.read(flat, start)
             _strided(flat, -low, target)[...] = source
         target.memory.owner.write(start, flat, wait=not non_blocking)
+
+    def constant(self, source: np.ndarray, target: Array) -> None:
+        capture = target.memory.owner.capture
+        if capture is None:
+            return self.copy_from_host(source, target)
+        capture.write(target.ptr, np.ascontiguousarray(source))
+        capture.kept.append(target)
 
     def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
         self.copy_from_host(source, target, non_blocking=True)

@@ -121,7 +121,7 @@ class Launch:
         found = self._tables.get(key)
         if found is None:
             found = self.empty((len(values),), int64)
-            self.runtime.copy_from_host(np.array(values, np.int64), found)
+            self.runtime.constant(np.array(values, np.int64), found)
             if len(self._tables) >= 256:
                 del self._tables[next(iter(self._tables))]
             self._tables[key] = found

@@ -138,6 +138,10 @@ class Runtime(ABC):
         """An uninitialised host array from which the device copies fastest."""
         return np.empty(shape, dtype)
 
+    def constant(self, source: np.ndarray, target: Array) -> None:
+        """The same into a fresh array that nothing changes afterwards."""
+        self.copy_from_host(source, target)
+
     def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
         """The same out of pinned memory, which keeps its content until the device has read it."""
         self.copy_from_host(source, target)

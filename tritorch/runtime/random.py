@@ -15,6 +15,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -260,6 +261,8 @@ def _multiply_high(words: np.ndarray, span: int) -> np.ndarray:
 class Generator:
     """The position of a stream: a seed and an offset in blocks of four 64-bit words."""
 
+    _noted: tuple[Any, int] | None = None  # where kernels read the offset, and blocks taken
+
     def __init__(self, seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
         self.manual_seed(seed)
@@ -290,9 +293,22 @@ class Generator:
     def take(self, n: int) -> tuple[int, int]:
         """Use `n` blocks of the stream: its seed, and the offset where they begin."""
         with self._lock:
+            if self._noted is not None:
+                array, used = self._noted
+                self._noted = array, used + n
+                return self._seed, (array, used)  # type: ignore[return-value]
             start = self._offset
             self._offset += n
             return self._seed, start
+
+    def note(self, array: Any) -> None:
+        """From now on kernels read the offset from an array on their device, as graphs need it."""
+        self._noted = array, 0
+
+    def noted(self) -> int:
+        """How many blocks were taken since `note`, which ends."""
+        (_, used), self._noted = self._noted, None  # type: ignore[misc]
+        return used
 
     def get_state(self) -> np.ndarray:
         """Seed and offset as 16 bytes."""
