@@ -40,6 +40,7 @@ from ._attention import (
     table_of,
 )
 from ._dense import cdiv, clip, dot, scratch
+from .copy import copy
 from .random import start as stream_start
 
 PARAMETERS = ("seed", "offset", "limit", "factor")
@@ -382,7 +383,7 @@ def backward(
 ) -> Any:  # fmt: skip
     """The gradients (dq, dk, dv, dmask) of what `attention.forward` gets, from that of its `out`.
 
-    `lse` is dense; without `mask_grad` the last result is left alone.
+    Without `mask_grad` the last result is left alone.
     """
     s = sizes(q, k, v)
     if not is_served(s, grad, q, k, v, out):
@@ -391,6 +392,9 @@ def backward(
     if blocks is None:
         special = mask is not None, dropout > 0
         blocks = tuple(blocks_of(what, s, dtype, *special, target) for what in (KEYS, QUERIES))
+    if not lse.is_contiguous():  # as the forward gives it, it is
+        given, lse = lse, launch.empty(lse.shape, lse.dtype)
+        copy(launch, lse, given)
     rows = scratch(launch, (2, *lse.shape), dtype)
     random = stream(s, q, dropout, seed, offset)
     constants = {
