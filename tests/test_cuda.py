@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tritorch as torch
-from tritorch import op as spine
 from tritorch.runtime import memory
 
 nowhere = pytest.mark.skipif(memory.available(), reason="a device is present")
@@ -94,7 +94,7 @@ def test_ranges_say_once_that_they_are_not_written(monkeypatch: pytest.MonkeyPat
 
 
 def test_fallbacks_are_sorted_by_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "FALLBACKS", spine.Counter(erfinv=1, sort=3))
+    monkeypatch.setattr(torch.cuda, "FALLBACKS", Counter(erfinv=1, sort=3))
     assert list(torch.cuda.fallbacks().items()) == [("sort", 3), ("erfinv", 1)]
 
 

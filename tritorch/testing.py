@@ -332,15 +332,6 @@ def serves(op: Op, dtype: DType) -> bool:
     return dtype.name not in getattr(op, "deny", ())
 
 
-@dataclass
-class Bad:
-    """A call that must raise: which error, and what its message holds."""
-
-    sample: Sample
-    error: type[Exception]
-    says: str
-
-
 # -- operators of one's own ------------------------------------------------------------------------
 
 LAYOUTS: dict[str, Callable | None] = {

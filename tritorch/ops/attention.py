@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes, errors
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..tensor import Tensor
 from . import attention_host
 from .api import FUNCTIONAL

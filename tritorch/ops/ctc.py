@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import state
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..runtime import parallel
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC

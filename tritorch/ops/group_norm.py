@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes, errors
 from ..autograd.mode import no_grad
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..tensor import Tensor
 from . import lines
 from .api import FUNCTIONAL, PUBLIC, write_out

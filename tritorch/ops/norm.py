@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..runtime import parallel
 from ..tensor import Tensor
 from . import lines

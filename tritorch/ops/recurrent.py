@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..op import _through_ref as through_ref, fused, joint
+from ..op import fused, joint, through_ref
 from ..tensor import Tensor
 from . import recurrent_host as host_side
 from .join import cat
