@@ -160,8 +160,6 @@ def imported(where: str) -> Any:
 def users_level() -> int:
     """The `stacklevel` with which a warning of the caller names the user's line."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        f"{_PACKAGE}."
-    ):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     return level
