@@ -409,10 +409,9 @@ def new_tensor(
     pin_memory: bool = False,
 ) -> Tensor:
     """`tensor(data)` on this tensor's device, in its dtype."""
-    keep = isinstance(data, np.ndarray) and dtype is None
     return tensor(
         data,
-        dtype=None if keep else dtype or self.dtype,
+        dtype=dtype or self.dtype,
         device=device or self.device,
         requires_grad=requires_grad,
     )

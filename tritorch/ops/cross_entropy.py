@@ -101,7 +101,7 @@ def distribution(
     """As tensors: the weights `q` of all classes, the lines' weights, and which lines count."""
     n, d = x._data.shape[dim], dim
     along = (1,) * d + (n,) + (1,) * (x.ndim - d - 1)
-    classes = x.new_tensor(np.arange(n)).reshape(along)  # type: ignore[attr-defined]
+    classes = x.new_tensor(np.arange(n), dtype=dtypes.int64).reshape(along)  # type: ignore[attr-defined]
     hot = (target.unsqueeze(d) == classes).to(x.dtype)  # type: ignore[attr-defined]
     each = hot.new_ones(along) if weight is None else weight.reshape(along)  # type: ignore[attr-defined]
     hot = hot * each

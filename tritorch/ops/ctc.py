@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.mode import state
 from ..op import fused, joint, through_ref
 from ..tensor import Tensor
@@ -202,14 +203,14 @@ def ctc_op(log_probs: Any, labels: Any, inputs: Any, targets: Any) -> Any:
     skip = labels.new_zeros((n, places)) != 0
     if places > 3:
         here = labels[:, 2:] != labels[:, :-2]
-        odd = labels.new_tensor(np.arange(2, places) % 2) != 0
+        odd = labels.new_tensor(np.arange(2, places) % 2, dtype=dtypes.int64) != 0
         skip = cat([skip[:, :2], here & odd], 1)
 
     def moved(x: Any, by: int) -> Any:
         never = x.new_full((n, min(by, places)), NEVER)
         return cat([never, x[:, : max(places - by, 0)]], 1)
 
-    steps = [where(labels.new_tensor(np.arange(places)) < 2, spelled[0], NEVER)]
+    steps = [where(labels.new_tensor(np.arange(places), dtype=dtypes.int64) < 2, spelled[0], NEVER)]
     for t in range(1, time):
         before = steps[-1]
         both = before.logaddexp(moved(before, 1))
@@ -344,7 +345,7 @@ def ctc_loss(
 def _normalised(x: Any, inputs: Any) -> Any:
     """Zero, with the gradient that normalisation adds: PyTorch's is that of `log_softmax`'s input,
     which the backward of `log_softmax` leaves as it is."""
-    during = x.new_tensor(np.arange(x.shape[0])).reshape(-1, 1) < inputs
+    during = x.new_tensor(np.arange(x.shape[0]), dtype=dtypes.int64).reshape(-1, 1) < inputs
     total = (x.exp().sum(2) * during.to(x.dtype)).sum(0)
     return total - total.detach()
 

@@ -62,7 +62,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     if p < 0:
         raise RuntimeError(f"pdist only supports non-negative p values, got {p}")
     first, second = (
-        input.new_tensor(k.astype(np.int64)) for k in np.triu_indices(input._data.shape[0], 1)
+        input.new_tensor(k, dtype=dtypes.int64) for k in np.triu_indices(input._data.shape[0], 1)
     )
     return norm(input.index_select(0, first) - input.index_select(0, second), p, 1)
 
@@ -207,7 +207,7 @@ def multi_margin_loss(
     gaps = gaps if p == 1 else gaps.square()
     if weight is not None:
         gaps = gaps * weight.index_select(0, y).reshape((-1, 1))
-    others = at != x.new_tensor(np.arange(n)).to(at.dtype)
+    others = at != x.new_tensor(np.arange(n), dtype=at.dtype)
     loss = where(others, gaps, 0).sum(1) / n
     return reduced(loss if input._data.ndim == 2 else loss.reshape(()), reduction)
 

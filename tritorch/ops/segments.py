@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..tensor import Tensor
 from .api import public
 from .arithmetic import where
@@ -87,13 +88,13 @@ def segment_reduce(
     n, behind = x.shape[axis], np.full(x.shape[axis], count)
     rows = [np.append(np.repeat(np.arange(count), r), behind) for r in sizes.reshape(-1, count)]
     ids = np.array([r[:n] for r in rows], np.int64)
-    segment = x.new_tensor(ids.reshape(*sizes.shape[:-1], n))
+    segment = x.new_tensor(ids.reshape(*sizes.shape[:-1], n), dtype=dtypes.int64)
     start = NEUTRAL[reduce] if initial is None else float(initial)
     out = _reduced(x, segment, count, axis, reduce, start)
     if reduce != "mean":
         return out
     shape = (*sizes.shape, *(1,) * (x.ndim - axis - 1))
-    many = x.new_tensor(sizes.reshape(shape)).to(x.dtype)
+    many = x.new_tensor(sizes.reshape(shape))
     if initial is None:
         return out / many
     return where(many == 0, out, out / many.clamp(min=1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import errors
+from .. import dtypes, errors
 from ..op import view as declare
 from ..runtime import layout
 from ..tensor import Tensor
@@ -85,7 +85,7 @@ def _as_strided_vjp(
     have = _reach(x_shape, geometry)
     low, high = min(0, shift), max(have, shift + _reach(size, stride), 1)
     memory = g.new_zeros(high - low)
-    positions = memory.new_tensor(np.arange(high - low))  # int64, by NumPy
+    positions = memory.new_tensor(np.arange(high - low), dtype=dtypes.int64)
     where = positions.as_strided(size, stride, shift - low).reshape(-1)
     memory = memory.index_add(0, where, g.reshape(-1))
     if not layout.injective(tuple(x_shape), geometry):
