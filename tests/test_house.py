@@ -40,6 +40,7 @@ LAYERS = (
     ("nn",),
     ("optim", "compiler"),
     ("utils", "distributions", "demo", "perf", "models", "jit", "distributed", "multiprocessing"),
+    ("vision", "text"),
     ("compat", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -138,3 +138,12 @@ def test_nan_takes_the_gradient_of_a_maximum() -> None:
     x, y = (torch.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [float("nan"), 2.0]))
     torch.maximum(x, y).backward(torch.ones(2))
     assert x.grad.tolist() == y.grad.tolist() == [1, 0.5]
+
+
+def test_new_tensor_keeps_the_dtype_whatever_the_data() -> None:
+    for data in (np.ones(2), np.arange(2), [1, 2], 3.0):
+        assert torch.ones(1).new_tensor(data).dtype == torch.float32
+        assert torch.ones(1, dtype=torch.int64).new_tensor(data).dtype == torch.int64
+    assert torch.ones(1).new_tensor(np.arange(2), dtype=torch.int8).dtype == torch.int8
+    grid = torch.nn.functional.affine_grid(torch.eye(2, 3)[None], (1, 1, 1, 2), align_corners=False)
+    assert grid.dtype == torch.float32 and grid.flatten().tolist() == [-0.5, 0.0, 0.5, 0.0]

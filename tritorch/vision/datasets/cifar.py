@@ -35,7 +35,7 @@ class _Arrays(pickle.Unpickler):
 
 
 class CIFAR10(VisionDataset):
-    """Photographs, (32, 32) in colour, of ten classes, from `root/cifar-10-batches-py/data_batch_1`.
+    """Photographs, (32, 32) in colour, of ten classes, from `root/cifar-10-batches-py`.
 
     The published archive beside that folder serves as well. `data` is a NumPy array
     (N, 32, 32, 3) of uint8, `targets` a list; samples are PIL images, changed by `transform`.

@@ -47,11 +47,12 @@ def to_tensor(pic: Any) -> Tensor:
         values = pic[:, :, None] if pic.ndim == 2 else pic
         values = np.ascontiguousarray(values.transpose(2, 0, 1))
     elif is_pil(pic):
-        values = _planes(pic) * (np.uint8(255) if pic.mode == "1" else 1)
+        values = _planes(pic)
+        values = values * np.uint8(255) if pic.mode == "1" else values
     else:
         raise TypeError(f"to_tensor: pic should be PIL Image or ndarray. Got {type(pic)}")
     out: Any = PUBLIC["from_numpy"](values)
-    if values.dtype != np.uint8 and not (is_pil(pic) and pic.mode == "1"):
+    if values.dtype != np.uint8:
         return out
     return out.to(dtypes.get_default_dtype()).div(255)
 

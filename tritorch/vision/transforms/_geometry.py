@@ -87,7 +87,8 @@ def resized(
 def borders(name: str, padding: int | Sequence[int]) -> tuple[int, int, int, int]:
     """`(left, top, right, bottom)` of one number, of (left/right, top/bottom), or of four."""
     if isinstance(padding, int | float):
-        return (int(padding),) * 4
+        p = int(padding)
+        return p, p, p, p
     if isinstance(padding, Sequence) and len(padding) in (1, 2, 4):
         p = [int(x) for x in padding]
         return (p[0], p[-1], p[0], p[-1]) if len(p) < 4 else (p[0], p[1], p[2], p[3])

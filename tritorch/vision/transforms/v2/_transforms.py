@@ -13,6 +13,7 @@ from ....dtypes import DType
 from ....nn import functional as NF
 from ....nn.module import Module
 from ....ops.api import PUBLIC
+from ....ops.random_gamma import _standard_gamma
 from ....tensor import Tensor
 from ..._pillow import is_pil
 from .. import _random, autoaugment, transforms as first
@@ -37,6 +38,11 @@ def mapped(f: Callable, x: Any) -> Any:
     return x
 
 
+def one(values: Any) -> Any:
+    """What a call returns: a value where it got one, else the tuple."""
+    return values if len(values) > 1 else values[0]
+
+
 class _Many:
     """Gives a transform of one image its form for several arguments.
 
@@ -57,7 +63,7 @@ class _Many:
             return plain(x)
 
         out = mapped(once, inputs)
-        return out if len(inputs) > 1 else out[0]
+        return one(out)
 
 
 class Resize(_Many, first.Resize):
@@ -181,7 +187,7 @@ class Compose(Module):
         for t in self.transforms:
             out = t(*inputs)
             inputs = out if len(inputs) > 1 else (out,)
-        return inputs if len(inputs) > 1 else inputs[0]
+        return one(inputs)
 
     def extra_repr(self) -> str:
         return "\n".join(str(t) for t in self.transforms)
@@ -199,7 +205,7 @@ class RandomApply(Compose):
     def forward(self, *inputs: Any) -> Any:
         if first.chance(self.p):
             return super().forward(*inputs)
-        return inputs if len(inputs) > 1 else inputs[0]
+        return one(inputs)
 
 
 class RandomChoice(Compose):
@@ -227,7 +233,7 @@ class Identity(Module):
     """Everything as it is."""
 
     def forward(self, *inputs: Any) -> Any:
-        return inputs if len(inputs) > 1 else inputs[0]
+        return one(inputs)
 
 
 class Lambda(Module):
@@ -239,7 +245,7 @@ class Lambda(Module):
 
     def forward(self, *inputs: Any) -> Any:
         out = tuple(self.lambd(x) if isinstance(x, self.types) else x for x in inputs)
-        return out if len(out) > 1 else out[0]
+        return one(out)
 
 
 class _Convert(Module):
@@ -247,7 +253,7 @@ class _Convert(Module):
 
     def forward(self, *inputs: Any) -> Any:
         out = tuple(self.convert(x) if self.takes(x) else mapped(self.convert, x) for x in inputs)
-        return out if len(out) > 1 else out[0]
+        return one(out)
 
     def takes(self, x: Any) -> bool:
         return is_image(x)
@@ -370,8 +376,8 @@ class _Mixed(Module):
             if self.num_classes is None:
                 raise ValueError(f"{name}: num_classes is needed for labels that are numbers")
             labels = NF.one_hot(labels, self.num_classes).float()
-        a = PUBLIC["tensor"](self.alpha)._standard_gamma()
-        b = PUBLIC["tensor"](self.alpha)._standard_gamma()
+        a = _standard_gamma(PUBLIC["tensor"](self.alpha))
+        b = _standard_gamma(PUBLIC["tensor"](self.alpha))
         images, share = self.mix(images, images.roll(1, 0), float(a / (a + b)))
         return images, labels.roll(1, 0) * (1.0 - share) + labels * share
 
