@@ -587,3 +587,41 @@ def test_what_devices_can_do() -> None:
     with pytest.raises(ValueError, match="the two devices are the same"):
         cuda.can_device_access_peer(0, 0)
     assert DEVICES < 2 or cuda.can_device_access_peer(0, 1)
+
+
+@pytest.mark.skipif(BLOCKING, reason="calls are not done again")
+def test_the_short_way_of_operators_launches_the_same() -> None:
+    x, y = (tritorch.zeros(8, 6, device="cuda") for _ in range(2))
+    w = tritorch.zeros(8, 6, device="cuda", requires_grad=True)
+    forms = {
+        "tensors": lambda: x + y,
+        "broadcast": lambda: x + y[0],
+        "strided": lambda: x.t() + y.t(),
+        "number": lambda: x * 2.5,
+        "integer": lambda: x * 3,
+        "one": lambda: x.exp(),
+        "recorded": lambda: w * y,
+    }
+    for name, form in forms.items():
+        seen = []
+        for _ in range(4):
+            start = driver.fake_launches()
+            out = form()
+            one = last()
+            words = list(one.parameters)
+            words.remove(out.data_ptr())
+            seen.append((driver.fake_launches() - start, one.name, tuple(one.grid), words))
+            shape = tuple(out.shape), out.dtype, out.stride(), out.requires_grad
+            seen[-1] += (shape,)
+        assert seen[0] == seen[1] == seen[2] == seen[3] and seen[0][0] == 1, name
+    (w * y).sum().backward()
+    assert w.grad is not None
+    numbers = []
+    for value in (2.5, 7.5, -0.0):
+        x * value
+        numbers.append(list(last().parameters))
+    assert len({str(n) for n in numbers}) == 3
+    with pytest.raises(RuntimeError, match="add.*must match|broadcast"):
+        x + tritorch.zeros(5, device="cuda")
+    with pytest.raises(RuntimeError, match="same device"):
+        x + tritorch.zeros(8, 6)
