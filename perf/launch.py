@@ -3,7 +3,7 @@
     python perf/launch.py                 writes perf/results/cpu/launch.json
     python perf/launch.py --out FILE
 
-The driver is `tests/fake_cuda.c`, so no GPU is needed, but a C compiler, triton and cuda-core. Calls
+The driver is `tests/fake_cuda.c`, so it needs no GPU, but a C compiler, triton and cuda-core; calls
 take turns with Triton's own `kernel[grid](...)` of an elementwise sum; times are medians of many
 turns. The exit code is 1 where an elementwise operator of two tensors takes over `LIMIT`.
 """

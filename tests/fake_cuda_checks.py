@@ -621,7 +621,7 @@ def test_the_short_way_of_operators_launches_the_same() -> None:
         x * value
         numbers.append(list(last().parameters))
     assert len({str(n) for n in numbers}) == 3
-    with pytest.raises(RuntimeError, match="add.*must match|broadcast"):
+    with pytest.raises(RuntimeError, match="broadcast"):
         x + tritorch.zeros(5, device="cuda")
     with pytest.raises(RuntimeError, match="same device"):
         x + tritorch.zeros(8, 6)
