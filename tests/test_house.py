@@ -24,6 +24,8 @@ LAYERS = (
         "testing",
         "profiler",
         "serialization",
+        "torch_files",
+        "unpickle",
         "linalg",
         "fft",
         "special",

@@ -49,7 +49,7 @@ _NAMES = {
     "F8_E5M2": dtypes.float8_e5m2,
     "C64": dtypes.complex64,
 }
-_BY_NAME = {d.name: d for d in dtypes.ALL}
+BY_NAME = {d.name: d for d in dtypes.ALL}
 CLASSES: dict[
     str, Callable[[Tensor, bool], Tensor]
 ] = {}  # kinds of tensors that stay what they are
@@ -311,7 +311,11 @@ def load(
     mmap: bool | None = None,
     **pickle_load_args: Any,
 ) -> Any:
-    """Read what `save` wrote, or the tensors of any safetensors file as a dict.
+    """Read what `save` wrote, the tensors of any safetensors file as a dict, or PyTorch's files.
+
+    A `.pt` or `.pth` file that PyTorch wrote is read as data: tensors, parameters, numbers, strings
+    and NumPy arrays in dicts, lists, tuples and sets, as a state dict of a model or an optimizer
+    is. An object of any other class in it is an error that names the class.
 
     `map_location` is the device to load to: a device, a dict from devices to devices, or a
     function of (tensor, device); by default each tensor goes to where it was. `mmap` maps the file
@@ -324,13 +328,28 @@ def load(
             raise ValueError("load: mmap=True needs the name of a file, not a file object")
         data = np.frombuffer(f.read(), np.uint8)  # type: ignore[union-attr]
         name = str(getattr(f, "name", "<file object>"))
-        return _Reader(name, data.size, lambda a, b: data[a:b].copy()).load(map_location)
+        return _parse(name, data.size, lambda a, b: data[a:b].copy(), map_location)
     name, size = os.fspath(f), os.path.getsize(f)  # type: ignore[arg-type]
     if mmap and size:
         mapped = np.memmap(name, np.uint8, "c")
-        return _Reader(name, size, lambda a, b: mapped[a:b], checks=False).load(map_location)
+        return _parse(name, size, lambda a, b: mapped[a:b], map_location, checks=False)
     with open(name, "rb") as file:
-        return _Reader(name, size, functools.partial(_read, file)).load(map_location)
+        return _parse(name, size, functools.partial(_read, file), map_location)
+
+
+def _parse(name: Any, size: int, read: Callable, where: Any, checks: bool = True) -> Any:
+    """The object of a file of either form."""
+    start = read(0, min(size, 8)).tobytes()
+    n = int.from_bytes(start, "little")
+    if start[:4] != b"PK\x03\x04" and (start[:1] != b"\x80" or n + 8 <= size):
+        return _Reader(name, size, read, checks).load(where)
+    from . import torch_files
+
+    try:
+        return torch_files.load(size, read, where, checks)
+    except torch_files.DAMAGE as error:
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"{name}: {said}") from error
 
 
 def _read(file: BinaryIO, start: int, end: int) -> np.ndarray:
@@ -349,7 +368,9 @@ class _Reader:
         start = read(0, min(size, 8)).tobytes()
         n = int.from_bytes(start, "little")
         if size < 8 or not 2 <= n <= size - 8:
-            raise self.error(_guess(start))
+            raise self.error(
+                "it is no checkpoint, or it is cut off" if size else "the file is empty"
+            )
         try:
             self.header = json.loads(read(8, 8 + n).tobytes().decode("utf-8"))
         except (ValueError, RecursionError) as error:
@@ -357,6 +378,7 @@ class _Reader:
         if not isinstance(self.header, dict):
             raise self.error("its header is damaged: it is no JSON object")
         self.begin, self.size = 8 + n, size - 8 - n
+        self.left = self.size  # bytes that may still be read: each belongs to one tensor
 
     def error(self, what: str) -> CheckpointError:
         return CheckpointError(f"{self.name}: {what}")
@@ -397,6 +419,9 @@ class _Reader:
                 f"{name!r} of shape {shape} needs bytes {start} to {end} of {self.size}: the file "
                 "is cut off or damaged"
             )
+        self.left -= end - start
+        if self.left < 0:
+            raise self.error("its tensors overlap")
         raw = self.read(self.begin + start, self.begin + end)
         if _address(raw) % dtype.itemsize:  # mapped, and written by another program
             raw = raw.copy()
@@ -425,7 +450,7 @@ class _Reader:
     def tensor(self, cell: dict[str, Any], where: Any) -> Any:
         name = cell["tensor" if "tensor" in cell else "array"]
         base = self.array(name)
-        dtype = _BY_NAME[cell["dtype"]] if "dtype" in cell else dtypes.of(base.dtype)
+        dtype = BY_NAME[cell["dtype"]] if "dtype" in cell else dtypes.of(base.dtype)
         if "strides" in cell:
             data = self.strided(base, cell, dtype)
         else:
@@ -435,8 +460,9 @@ class _Reader:
                 data = data.reshape([cell["shape"][d] for d in order]).transpose(np.argsort(order))
         if "array" in cell:
             return data
-        device = Device(cell.get("device", "cpu"))
-        out = _located(self.wrapped(data, base, dtype, name), device, where)
+        device = device_of(cell.get("device", "cpu"))
+        out = located(self.wrapped(data, base, dtype, name), device, where)
+        check_grad(out, cell.get("grad"))
         if "class" in cell:
             return CLASSES[cell["class"]](out, bool(cell.get("grad")))
         return out.requires_grad_() if cell.get("grad") else out
@@ -457,16 +483,6 @@ class _Reader:
         return out
 
 
-def _guess(start: bytes) -> str:
-    """What a file that is no safetensors file may be."""
-    if start[:2] == b"PK" or start[:1] == b"\x80":
-        return (
-            "this looks like a checkpoint of PyTorch, which is a Python pickle and could run code; "
-            "save it with safetensors there"
-        )
-    return "it is no safetensors file, or it is cut off" if start else "the file is empty"
-
-
 def _counter(pairs: list[tuple[Any, int]]) -> Counter:
     return Counter(dict(pairs))
 
@@ -475,13 +491,29 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "complex": lambda parts: complex(*parts),
     "bytes": bytes.fromhex,
-    "dtype": lambda name: _BY_NAME[name],
-    "device": Device,
+    "dtype": lambda name: BY_NAME[name],
+    "device": lambda name: device_of(name),
     "size": Size,
 }
 
 
-def _located(t: Tensor, saved: Device, where: Any) -> Tensor:
+def device_of(*args: Any) -> Device:
+    """The device of a saved name; ValueError where it is none."""
+    if not args or not isinstance(args[0], str):
+        raise ValueError("a device has no name")
+    try:
+        return Device(*args)
+    except RuntimeError as error:
+        raise ValueError(f"it names a device that cannot be: {str(error)[:200]}") from None
+
+
+def check_grad(t: Tensor, wanted: Any) -> None:
+    """Refuse integers that shall have gradients."""
+    if wanted and not (t.is_floating_point() or t.is_complex()):
+        raise ValueError(f"a tensor of {t.dtype} cannot require gradients")
+
+
+def located(t: Tensor, saved: Device, where: Any) -> Tensor:
     """The tensor on the device that `map_location` says."""
     if callable(where) and not isinstance(where, Device):
         moved: Any = where(t, str(saved))
