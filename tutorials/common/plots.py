@@ -45,6 +45,7 @@ def bare(axes: Any) -> None:
     """Axes for an image: without ticks and grid."""
     axes.set(xticks=[], yticks=[])
     axes.grid(False)
+    axes.spines[:].set_visible(False)
 
 
 def images(
@@ -131,17 +132,15 @@ def graph(
 ) -> Any:
     """A directed acyclic graph, the roots below and what they were made of above; the figure.
 
-    `parents(node)` gives what a node was made of, `label(node)` its text. A node's row is the
-    length of the longest way to it.
+    `parents(node)` gives what a node was made of, `label(node)` its text. A node stands just
+    above the first of its uses.
     """
     order = _from_leaves(roots, parents)
-    depth: dict[Any, int] = {}
-    for node in order:
-        depth[node] = max((depth[p] + 1 for p in parents(node)), default=0)
-    for node in reversed(order):  # leaves come down to just above their first use
-        uses = [depth[n] for n in order if node in parents(n)]
-        if not parents(node) and uses:
-            depth[node] = min(uses) - 1
+    above = dict.fromkeys(order, 0)  # the longest way down to a root
+    for node in reversed(order):
+        for parent in parents(node):
+            above[parent] = max(above[parent], above[node] + 1)
+    depth = {node: max(above.values()) - above[node] for node in order}
     place = _columns(order, depth, parents)
     width = max(sum(d == row for d in depth.values()) for row in depth.values())
     rows = max(depth.values()) + 1
