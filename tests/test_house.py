@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tritorch
+from tritorch.ops.api import FUNCTIONAL, PUBLIC, SPACES
 
 ROOT = Path(tritorch.__file__).parent
 # From the ground up. A module may import from its own layer and from those below.
@@ -88,6 +89,14 @@ def test_modules_have_docstrings_and_a_sane_size(path: Path) -> None:
     if path.name != "__init__.py" or text.strip():
         assert ast.get_docstring(ast.parse(text)), "the module has no docstring"
     assert text.count("\n") <= 700, "the design wants another room"
+
+
+def test_what_is_published_has_a_docstring() -> None:
+    spaces = (*SPACES.values(), PUBLIC, FUNCTIONAL)
+    published = {name: f for space in spaces for name, f in space.items()}
+    methods = {k: f for k, f in vars(tritorch.Tensor).items() if callable(f) and k[0] != "_"}
+    assert len(published) > 900 and len(methods) > 500
+    assert not [name for name, f in (published | methods).items() if not f.__doc__]
 
 
 def test_kernels_import_triton_and_nothing_else_of_ours() -> None:

@@ -22,18 +22,22 @@ def is_initialized() -> bool:
 
 
 def is_torchelastic_launched() -> bool:
+    """False: there is no launcher."""
     return False
 
 
 def is_nccl_available() -> bool:
+    """False: there is no such backend."""
     return False
 
 
 def is_gloo_available() -> bool:
+    """False: there is no such backend."""
     return False
 
 
 def is_mpi_available() -> bool:
+    """False: there is no such backend."""
     return False
 
 

@@ -47,7 +47,6 @@ contiguous_format, preserve_format = _Named("contiguous"), _Named("preserve")
 channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 
 LAYOUTS = (strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc, jagged)
-FORMATS = (contiguous_format, preserve_format, channels_last, channels_last_3d)
 CHANNELS = {channels_last: (0, 2, 3, 1), channels_last_3d: (0, 2, 3, 4, 1)}  # slowest first
 
 

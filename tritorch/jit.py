@@ -51,10 +51,12 @@ def trace(func: T, example_inputs: Any = None, *args: Any, **kwargs: Any) -> T:
 
 
 def script_if_tracing(fn: T) -> T:
+    """The function itself."""
     return fn
 
 
 def script_method(fn: T) -> T:
+    """The method itself."""
     return fn
 
 
@@ -64,22 +66,27 @@ def ignore(drop: Any = False, **kwargs: Any) -> Any:
 
 
 def unused(fn: T) -> T:
+    """The function itself."""
     return fn
 
 
 def export(fn: T) -> T:
+    """The function itself."""
     return fn
 
 
 def interface(obj: T) -> T:
+    """The class itself."""
     return obj
 
 
 def is_scripting() -> bool:
+    """False: nothing is scripted."""
     return False
 
 
 def is_tracing() -> bool:
+    """False: nothing is traced."""
     return False
 
 

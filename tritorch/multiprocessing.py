@@ -75,10 +75,12 @@ def start_processes(
 
 
 def get_all_sharing_strategies() -> set[str]:
+    """The ways in which processes share tensors: through files."""
     return {"file_system"}
 
 
 def get_sharing_strategy() -> str:
+    """The way in which processes share tensors."""
     return "file_system"
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from ..formats import contiguous_format
 from ..tensor import Tensor, View
 from .engine import fit
-from .mode import state
 from .node import AccumulateGrad, InnerNode, Node, NodeName, OpNode
 
 
@@ -101,7 +100,3 @@ def rebase(x: Tensor, node: Node) -> None:
     base._edge = (CopySlices(base, x._view, node), 0)
     base.move_retained()
     x._edge = None
-
-
-def recording(edges: Sequence) -> bool:
-    return state.grad and any(e is not None for e in edges)

@@ -57,7 +57,6 @@ from ._bessel_tables import (
 )
 from ._trigonometry import sin_cos, sin_cos_of
 
-INV_PI = tl.constexpr(0.3183098861837907)
 TWO_OVER_PI = tl.constexpr(0.6366197723675814)
 INV_SQRT_2PI = tl.constexpr(0.3989422804014327)
 # The squares of the first two zeros of J0 and of J1.

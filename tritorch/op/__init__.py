@@ -8,7 +8,7 @@ is the body of a decorated function: positional parameters are tensors, keyword 
         return np.take_along_axis(x, index, dim)
 
 Read `record.py` first: the record, a call, the same in place. Then `device.py` (kernels),
-`view.py` (views), `declare.py` (the decorators) and `derivative.py` (of a composition).
+`views.py`, `declare.py` (the decorators) and `derivative.py` (of a composition).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .declare import fused, method, primitive, view
 from .derivative import through_ref
 from .device import FALLBACKS, check_devices, imported, users_level
 from .record import REGISTRY, InPlace, Op, check_writable, copy_data, edges_of, same_as
-from .view import ViewOp, alias, share
+from .views import ViewOp, alias, share
 
 __all__ = [
     "FALLBACKS",

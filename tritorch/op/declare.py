@@ -8,7 +8,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .record import Op
-from .view import ViewOp
+from .views import ViewOp
 
 
 def _signature(f: Callable) -> tuple[list[str], bool]:

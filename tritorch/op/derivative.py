@@ -10,7 +10,7 @@ from ..autograd import engine
 from ..autograd.mode import enable_grad, state
 from ..tensor import Tensor
 from .record import Op
-from .view import alias
+from .views import alias
 
 
 def through_ref(op: Op) -> Callable:

@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from .arguments import explained, renamed
 from .autocast import listed
 from .elementwise import Elementwise, binary_call, into, operands, resize_out, unary_call
+from .elementwise_docs import described
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
 FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`
@@ -43,6 +44,7 @@ def unary(
     `names` names the parameter of the public forms. With `space` it is a function of that
     namespace only.
     """
+    fields.setdefault("doc", _described(name, names, fields))
     op = Elementwise(name, ("x",), loop, **fields)
     call = unary_call(op, names[0])
 
@@ -76,6 +78,7 @@ def binary(
     two, only the "other", or "none"; `names` names them. With `space` it is a function of that
     namespace only.
     """
+    fields.setdefault("doc", _described(name, names, fields))
     op = kind(name, ("x", "y"), loop, **fields)
     take = operands(name, numbers, names)
     call = binary_call(op, take, numbers == "none")
@@ -90,6 +93,10 @@ def binary(
 
     forms = _named(names, function, call, change)
     return _publish(op, *forms, aliases, inplace, method, space)  # type: ignore
+
+
+def _described(name: str, names: Sequence[str], fields: dict) -> str | None:
+    return described(name, names, fields.get("result", "same"), fields.get("deny", ()))
 
 
 def _named(names: Sequence[str], *forms: Callable) -> list[Callable]:
@@ -257,6 +264,7 @@ def finish() -> None:
     for table in (PUBLIC, FUNCTIONAL, *SPACES.values()):
         for name, f in table.items():
             if isinstance(f, types.FunctionType):
+                f.__doc__ = f.__doc__ or _as_function(name)
                 if f not in functions:
                     own = _with_first(f, "input") if _first(f) == "self" else f
                     functions[f] = explained(own) if _tells(own) else own
@@ -264,11 +272,22 @@ def finish() -> None:
     methods: dict[Callable, Callable] = {}
     for name, f in list(vars(Tensor).items()):
         if isinstance(f, types.FunctionType) and not f.__module__.endswith(".tensor"):
+            f.__doc__ = f.__doc__ or _as_function(name)
             if f not in methods:
                 own = _with_first(f, "self")
                 plain = name.startswith("__") or not _tells(f)
                 methods[f] = own if plain else explained(own)
             setattr(Tensor, name, methods[f])
+
+
+def _as_function(name: str) -> str | None:
+    """The docstring of a form that has none: its function's, or which function it applies."""
+    for table in (FUNCTIONAL, PUBLIC):
+        if name in table and table[name].__doc__:
+            return table[name].__doc__
+    if name.endswith("_") and not name.endswith("__"):
+        return f"`{name[:-1]}`, its result written into the tensor itself, which is returned."
+    return None
 
 
 def _tells(f: Callable) -> bool:

@@ -442,11 +442,6 @@ attach("subtract", sub)
 attach("subtract_", Tensor.sub_)  # type: ignore[attr-defined]
 
 
-def rsub(input: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
-    """`other - alpha * input`."""
-    return sub(as_operand("rsub", other), input, alpha=alpha)
-
-
 _ROUNDINGS = {None: _div.op, "trunc": _trunc_div, "floor": _floor_div.op}  # type: ignore[attr-defined]
 
 

@@ -22,7 +22,6 @@ from .generator import take
 from .matmul import matmul_op
 from .pad import constant_pad_nd
 
-Params = dict[str, Any]
 INF = float("inf")
 
 

@@ -241,5 +241,5 @@ for _f in (_array_wrap, _dlpack, _dlpack_device):
     attach(f"_{_f.__name__}__", _f)
 for _f in (share_memory_, is_shared, pin_memory, is_pinned):
     attach(_f.__name__, _f)
-attach("__cuda_array_interface__", property(_cuda_array_interface))
+attach("__cuda_array_interface__", property(_cuda_array_interface))  # type: ignore[arg-type]
 attach("type", type_)

@@ -57,7 +57,8 @@ def make_typed(dtype: dtypes.DType, device: Device, args: tuple) -> Tensor:
 def typed(dtype: dtypes.DType, device: Device = CPU) -> type:
     """The class of tensors of one dtype on one device."""
     name = f"{TYPE_NAMES[dtype.name]}Tensor"
-    return _TypedTensor(name, (), {"dtype": dtype, "device": device})
+    doc = f"Tensors of {dtype} on {device.type}: makes them, and `isinstance` finds them."
+    return _TypedTensor(name, (), {"dtype": dtype, "device": device, "__doc__": doc})
 
 
 def set_default_tensor_type(t: Any) -> None:

@@ -18,7 +18,6 @@ import numpy as np
 from .. import dtypes
 from ..op import joint, primitive
 from ..tensor import Tensor
-from .arithmetic import where
 from .linalg_host import BLOCK, LinAlgError, adjoint, each, lapack, numbers
 from .linalg_solve import inv_ex, spd, triangular_op
 from .pad import constant_pad_nd
@@ -519,8 +518,3 @@ def svd_op(a: Any, *, full: bool, name: str = "linalg.svd") -> Any:
         for shape in ((m, p), (q, n))
     )
     return u, np.empty((*batch, k), a.real.dtype), v
-
-
-def safe_reciprocal(s: Tensor) -> Tensor:
-    """`1 / s`, and 0 where s is 0."""
-    return where(s == 0, 0, 1 / where(s == 0, 1, s))

@@ -137,7 +137,3 @@ def spread_batches(name: str, a: Tensor, b: Tensor, tail: int = 2) -> tuple[Tens
 def adjoint(x: Any) -> Any:
     """The conjugate transposed matrices."""
     return x.mH
-
-
-def is_real(x: Tensor) -> bool:
-    return x.dtype.category == 2

@@ -96,7 +96,6 @@ def _all(arguments: tuple) -> tuple:
 
 
 def _running(name: str, run: Callable, identity: Any) -> None:
-    @_masked(name)
     def function(
         input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None
     ) -> Tensor:
@@ -104,6 +103,7 @@ def _running(name: str, run: Callable, identity: Any) -> None:
         return run(_filled(name, input, mask, lambda d: identity), dim, dtype=kind)
 
     function.__doc__ = f"`{name}` along `dim`; where `mask` is false nothing is added."
+    _masked(name)(function)
 
 
 _running("cumsum", scan.cumsum, 0)
@@ -114,13 +114,13 @@ _running("cumprod", scan.cumprod, 1)
 
 
 def _normalising(name: str, run: Callable, identity: Callable) -> None:
-    @_masked(name)
     def function(
         input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None
     ) -> Tensor:
         return run(_filled(name, cast(input, dtype), mask, identity), dim)
 
     function.__doc__ = f"`{name}` along `dim` over the elements where `mask` is true."
+    _masked(name)(function)
 
 
 _normalising("softmax", _softmax.softmax, _lowest)
@@ -213,7 +213,6 @@ def median(
 
 
 def _spread(name: str, root: bool) -> None:
-    @_masked(name)
     def function(
         input: Tensor,
         dim: Dims = None,
@@ -244,6 +243,7 @@ def _spread(name: str, root: bool) -> None:
 
     What divides is their number less `correction`: 1, or 0 for `unbiased=False`.
     """
+    _masked(name)(function)
 
 
 _spread("var", root=False)

@@ -176,7 +176,9 @@ class _Typed(type):
 def typed_storage(dtype: DType, place: Device = CPU) -> type:
     """The class of storages of one dtype on one device."""
     name = f"{TYPE_NAMES[dtype.name]}Storage"
-    return _Typed(name, (), {"dtype": dtype, "place": place, "__module__": "tritorch"})
+    doc = f"Storages of {dtype} on {place.type}: makes them, and `isinstance` finds them."
+    fields = {"dtype": dtype, "place": place, "__module__": "tritorch", "__doc__": doc}
+    return _Typed(name, (), fields)
 
 
 def is_storage(obj: Any) -> bool:
@@ -191,11 +193,18 @@ for _name in TYPE_NAMES:
     PUBLIC[f"{TYPE_NAMES[_name]}Storage"] = typed_storage(_dtype)
 
 
+def _untyped_storage(self: Tensor) -> UntypedStorage:
+    """The memory of the tensor, in bytes."""
+    return UntypedStorage(self)
+
+
 def _tensors_storage(self: Tensor) -> TypedStorage:
+    """The memory of the tensor, in its elements."""
     return TypedStorage(self)
 
 
 def _storage_type(self: Tensor) -> type:
+    """The class of the tensor's storage."""
     return typed_storage(self.dtype, self.device)
 
 
@@ -208,7 +217,7 @@ def record_stream(self: Tensor, stream: Any) -> None:
     self._data.memory.record_stream(stream.handle)
 
 
-attach("untyped_storage", lambda self: UntypedStorage(self))
+attach("untyped_storage", _untyped_storage)
 attach("storage", _tensors_storage)
 attach("_typed_storage", _tensors_storage)
 attach("storage_type", _storage_type)
