@@ -158,11 +158,21 @@ def test_map_location() -> None:
     assert again(t, map_location=torch.device("cpu"), weights_only=False)["x"].is_cpu
 
 
+def local() -> type:
+    class Local(nn.Module):
+        pass
+
+    return Local
+
+
+Local = local()  # of a name under which pickle does not find it
+
+
 @pytest.mark.parametrize(
     ("obj", "error", "words"),
     [
-        ({"net": nn.ReLU()}, TypeError, "ReLU at net: only.*state_dict"),
-        ([1, {"a": object()}], TypeError, "builtins.object at 1.a"),
+        ({"net": nn.Sequential(Local())}, TypeError, "Sequential at net: .*state_dict"),
+        ([1, {"a": open}, {"b": iter}, (len, (v for v in "x"))], TypeError, "generator at 3.1"),
         (lambda: 1, TypeError, "function at the object itself"),
         ({"x": torch.ones(2, device="meta")}, TypeError, "meta device"),
     ],
@@ -320,3 +330,44 @@ def test_kill_during_save(kills: int, tmp_path: Path) -> None:
             process.send_signal(signal.SIGKILL)
         found = load(path)
         assert (found["x"] == found["n"]).all()
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Embedding(5, 4)
+        self.decoder = torch.nn.Linear(4, 5)
+        self.decoder.weight = self.encoder.weight
+        self.act = torch.nn.functional.gelu
+        self.register_buffer("seen", torch.zeros(2), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.act(self.encoder(x)))
+
+
+def test_whole_modules_come_back_where_the_file_is_trusted(tmp_path: Path) -> None:
+    model, path = Net(), tmp_path / "model.pt"
+    model.seen += 3
+    save({"model": model, "epoch": 2}, path)
+    for mmap in (False, True):
+        with pytest.raises(CheckpointError, match=r"class .*Net, which could run.*weights_only=Fa"):
+            load(path, mmap=mmap)
+        found = load(path, weights_only=False, mmap=mmap)
+        again, x = found["model"], torch.tensor([1, 4])
+        assert torch.equal(again(x), model(x)) and found["epoch"] == 2
+        assert again.decoder.weight is again.encoder.weight and again.seen.tolist() == [3, 3]
+        assert type(again.decoder.bias) is torch.nn.Parameter
+        again(x).sum().backward()
+        assert again.decoder.bias.grad is not None
+    optimizer = torch.optim.Adam(model.parameters())
+    buffer = io.BytesIO()
+    save([torch.nn.Transformer(4, 2, 1, 1, 8), optimizer], buffer)
+    load(io.BytesIO(buffer.getvalue()), weights_only=False)
+    with pytest.raises(TypeError, match=r"cannot save builtins.function at hook"):
+        save({"hook": lambda: None}, path)
+
+
+def test_published_functions_are_pickled_by_name() -> None:
+    F = nn.functional
+    for f in (torch.add, torch.tanh, F.relu, F.gelu, F.mse_loss, torch.linalg.norm, torch.fft.fft):
+        assert pickle.loads(pickle.dumps(f)) is f

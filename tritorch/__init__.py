@@ -174,6 +174,7 @@ half, float, double, short, int, long = float16, float32, float64, int16, int32,
 cfloat, cdouble = complex64, complex128
 api.finish()
 in_place.publish()
+api.place()
 globals().update(PUBLIC)
 
 __version__ = "0.1.0"
@@ -245,6 +246,8 @@ _LAZY = (
     "distributions",
     "models",
     "perf",
+    "text",
+    "vision",
 )  # namespaces that are imported when they are first asked for
 _TOOLS = ("explain", "tune")  # functions of the modules of the same names in `perf`
 

@@ -2,16 +2,20 @@
 
 The tensors are stored under the path that leads to them ("model.fc.weight"), so that any program
 that reads safetensors can use them; what holds them together is JSON in the metadata of the file.
-Nothing in a file is ever executed.
+Nothing in a file is executed, except where `load` is told `weights_only=False`: only then
+objects of classes, such as a whole module, are made again, by pickle.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
+import io
 import json
 import math
 import os
+import pickle
 import secrets
 import zlib
 from collections import Counter, OrderedDict
@@ -72,7 +76,9 @@ def save(
 ) -> None:
     """Write tensors in nested dicts, lists and tuples, with numbers, strings, None and dtypes.
 
-    What concerns pickle and its zip files makes no difference: the file is a safetensors file.
+    An object of any other class, such as a whole module, is pickled, its tensors aside: `load`
+    gives it back only with `weights_only=False`. `state_dict()` is the better thing to save.
+    What concerns pickle's zip files makes no difference: the file is a safetensors file.
 
     Tensors that share memory share it again after loading. A file appears complete or not at all:
     it is written beside its place, flushed to the disk and then renamed.
@@ -173,12 +179,31 @@ class _Writer:
                 return items if type(x) is list else {type(x).__name__: items}
         finally:
             self.open.discard(id(x))
-        hint = "; save its state_dict()" if hasattr(x, "state_dict") else ""
-        raise TypeError(
-            f"save: cannot save {type(x).__module__}.{type(x).__qualname__} at {where}: only "
-            "tensors, NumPy arrays, numbers, strings, bytes, None, dtypes and devices in dicts, "
-            f"lists, tuples and sets can be saved{hint}"
-        )
+        return self.pickled(x, path)
+
+    def pickled(self, x: Any, path: tuple[str, ...]) -> dict[str, Any]:
+        """An object of a class of its own; its tensors are stored as all others are."""
+        known: dict[int, tuple[int, Tensor]] = {}
+        cells: list[Any] = []
+
+        class Pickler(pickle.Pickler):
+            def persistent_id(this, obj: Any) -> int | None:  # noqa: N805
+                if not isinstance(obj, Tensor):
+                    return None
+                if id(obj) not in known:
+                    known[id(obj)] = len(cells), obj
+                    cells.append(self.tensor(obj, (*path, str(len(cells)))))
+                return known[id(obj)][0]
+
+        buffer, kind = io.BytesIO(), f"{type(x).__module__}.{type(x).__qualname__}"
+        try:
+            Pickler(buffer, protocol=4).dump(x)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            where = ".".join(path) or "the object itself"
+            hint = "; save its state_dict()" if hasattr(x, "state_dict") else ""
+            raise TypeError(f"save: cannot save {kind} at {where}: {error}{hint}") from error
+        text = base64.b64encode(buffer.getvalue()).decode()
+        return {"object": text, "class": kind, "tensors": cells}
 
     def mapping(self, x: Mapping, path: tuple[str, ...]) -> dict[str, Any]:
         kind = "ordered" if isinstance(x, OrderedDict) else "dict"
@@ -320,29 +345,32 @@ def load(
     `map_location` is the device to load to: a device, a dict from devices to devices, or a
     function of (tensor, device); by default each tensor goes to where it was. `mmap` maps the file
     into memory instead of reading it: what is not used is not read, and changes stay in memory.
-    `weights_only` and what concerns pickle make no difference: no file can run code. Raises
-    `CheckpointError` for a damaged file.
+    No file can run code, except with `weights_only=False`, which objects of classes need: use that
+    for files that you trust. Raises `CheckpointError` for a damaged file.
     """
+    trusted = weights_only is False
     if hasattr(f, "read"):
         if mmap:
             raise ValueError("load: mmap=True needs the name of a file, not a file object")
         data = np.frombuffer(f.read(), np.uint8)  # type: ignore[union-attr]
         name = str(getattr(f, "name", "<file object>"))
-        return _parse(name, data.size, lambda a, b: data[a:b].copy(), map_location)
+        return _parse(name, data.size, lambda a, b: data[a:b].copy(), map_location, trusted)
     name, size = os.fspath(f), os.path.getsize(f)  # type: ignore[arg-type]
     if mmap and size:
         mapped = np.memmap(name, np.uint8, "c")
-        return _parse(name, size, lambda a, b: mapped[a:b], map_location, checks=False)
+        return _parse(name, size, lambda a, b: mapped[a:b], map_location, trusted, checks=False)
     with open(name, "rb") as file:
-        return _parse(name, size, functools.partial(_read, file), map_location)
+        return _parse(name, size, functools.partial(_read, file), map_location, trusted)
 
 
-def _parse(name: Any, size: int, read: Callable, where: Any, checks: bool = True) -> Any:
+def _parse(
+    name: Any, size: int, read: Callable, where: Any, trusted: bool, checks: bool = True
+) -> Any:
     """The object of a file of either form."""
     start = read(0, min(size, 8)).tobytes()
     n = int.from_bytes(start, "little")
     if start[:4] != b"PK\x03\x04" and (start[:1] != b"\x80" or n + 8 <= size):
-        return _Reader(name, size, read, checks).load(where)
+        return _Reader(name, size, read, checks, trusted).load(where)
     from . import torch_files
 
     try:
@@ -361,8 +389,10 @@ def _read(file: BinaryIO, start: int, end: int) -> np.ndarray:
 class _Reader:
     """A safetensors file: `read(start, end)` gives its bytes as an array that can be written."""
 
-    def __init__(self, name: str, size: int, read: Callable, checks: bool = True) -> None:
-        self.name, self.read, self.checks = str(name), read, checks
+    def __init__(
+        self, name: str, size: int, read: Callable, checks: bool = True, trusted: bool = False
+    ) -> None:
+        self.name, self.read, self.checks, self.trusted = str(name), read, checks, trusted
         self.made: dict[str, np.ndarray] = {}
         self.owners: dict[str, Tensor] = {}
         start = read(0, min(size, 8)).tobytes()
@@ -438,6 +468,8 @@ class _Reader:
             return self.tensor(x, where)
         if kind in _PLAIN:
             return _PLAIN[kind](value)
+        if kind == "object":
+            return self.unpickled(x, where)
         if kind in ("tuple", "set", "frozenset"):
             items = (self.decode(v, where) for v in value)
             return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](items)
@@ -446,6 +478,24 @@ class _Reader:
         if "metadata" in x:
             out._metadata = self.decode(x["metadata"], where)  # type: ignore[attr-defined]
         return out
+
+    def unpickled(self, cell: dict[str, Any], where: Any) -> Any:
+        """An object of a class, where the caller trusts the file."""
+        kind = cell["class"]
+        if not self.trusted:
+            raise self.error(
+                f"it holds an object of the class {kind}, which could run code: "
+                "load(..., weights_only=False) makes it, for a file that you trust"
+            )
+        tensors = [self.decode(t, where) for t in cell["tensors"]]
+        unpickler = pickle.Unpickler(io.BytesIO(base64.b64decode(cell["object"])))
+        unpickler.persistent_load = tensors.__getitem__  # type: ignore[method-assign]
+        try:
+            return unpickler.load()
+        except Exception as error:
+            raise self.error(
+                f"the object of the class {kind} cannot be made: {type(error).__name__}: {error}"
+            ) from error
 
     def tensor(self, cell: dict[str, Any], where: Any) -> Any:
         name = cell["tensor" if "tensor" in cell else "array"]

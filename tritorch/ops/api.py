@@ -290,6 +290,19 @@ def _as_function(name: str) -> str | None:
     return None
 
 
+def place() -> None:
+    """Published functions say where they are found, so that they can be pickled: a model may hold
+    one, and a worker process be given one."""
+    tables = [("tritorch", PUBLIC), ("tritorch.nn.functional", FUNCTIONAL)]
+    tables += [(f"tritorch.{space}", table) for space, table in SPACES.items()]
+    placed: set[Callable] = set()
+    for module, table in tables:
+        for name, f in table.items():
+            if isinstance(f, types.FunctionType) and f not in placed:
+                f.__module__, f.__qualname__ = module, name
+                placed.add(f)
+
+
 def _tells(f: Callable) -> bool:
     """Whether the annotations of a function could explain a failure of it."""
     if hasattr(f, "op") or hasattr(f, "explained"):
