@@ -591,6 +591,7 @@ def test_what_devices_can_do() -> None:
 
 @pytest.mark.skipif(BLOCKING, reason="calls are not done again")
 def test_the_short_way_of_operators_launches_the_same() -> None:
+    driver.fake_parameters(3)
     x, y = (tritorch.zeros(8, 6, device="cuda") for _ in range(2))
     w = tritorch.zeros(8, 6, device="cuda", requires_grad=True)
     forms = {
@@ -621,7 +622,7 @@ def test_the_short_way_of_operators_launches_the_same() -> None:
         x * value
         numbers.append(list(last().parameters))
     assert len({str(n) for n in numbers}) == 3
-    with pytest.raises(RuntimeError, match="broadcast"):
+    with pytest.raises(RuntimeError, match="must match"):
         x + tritorch.zeros(5, device="cuda")
     with pytest.raises(RuntimeError, match="same device"):
         x + tritorch.zeros(8, 6)
