@@ -39,6 +39,7 @@ def copied(a: object) -> object:
 
 
 def bits(a: Tensor) -> np.ndarray:
+    a = torch.view_as_real(a) if a.is_complex() else a
     return np.ascontiguousarray(a.cpu().numpy()).view(np.uint8)
 
 
@@ -62,7 +63,8 @@ def check(op: Op, dtype: torch.dtype, layout: str) -> None:
         for g, e in zip(got, expected, strict=True):
             assert g.is_cuda, "the result left the device"
             assert (tuple(g.shape), g.dtype) == (tuple(e.shape), e.dtype), sample
-            a, b = g.cpu().double().numpy(), e.double().numpy()
+            wide = torch.complex128 if e.is_complex() else torch.float64
+            a, b = g.cpu().to(wide).numpy(), e.to(wide).numpy()
             assert np.allclose(a, b, rtol, atol, equal_nan=True), (sample, np.abs(a - b).max())
     assert not spine.FALLBACKS, f"{op.name}: ran on the host"
 

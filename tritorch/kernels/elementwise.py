@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 
 from . import (
+    complexes,
     elementwise_activations,
     elementwise_bessel,
     elementwise_bodies,
@@ -313,11 +314,14 @@ def apply(launch: Any, out: Any, *inputs: Any, body: Any, compute: Any) -> Any:
 
     `body` is a jit function of scalars, or the name of one in `BODIES`; where there is none of that
     name, nothing is served. A fifth input must be a number. `compute` is the DType
-    that the inputs are cast to before the body; 16-bit floats are computed in float32. Complex
-    dtypes are not served.
+    that the inputs are cast to before the body; 16-bit floats are computed in float32. Of complex
+    dtypes arithmetic is served.
     """
+    part = complexes.PARTS.get(compute.name)
+    if part is not None:
+        return complexes.apply(launch, out, inputs, body, part)
     specs = tuple(
-        None if isinstance(x, (int, float, complex)) else (x.shape, x.strides, x.dtype)
+        None if isinstance(x, (int, float)) else (x.shape, x.strides, x.dtype)
         for x in inputs
     )
     plan = _plan(body, compute, (out.shape, out.strides, out.dtype), specs)

@@ -47,6 +47,8 @@ def _imag(x: Any) -> Any:
     samples=lambda s: [s(s.reals((2, 3)) + 1j * s.reals((2, 3)))],
 )
 def _view_as_real(x: Any) -> Any:
+    if x.__class__ is not np.ndarray:
+        return x.as_real()
     half = x.real
     return np.lib.stride_tricks.as_strided(half, (*half.shape, 2), (*half.strides, half.itemsize))
 
@@ -58,6 +60,8 @@ def _view_as_real(x: Any) -> Any:
     samples=lambda s: [s((3, 2))],
 )
 def _view_as_complex(x: Any) -> Any:
+    if x.__class__ is not np.ndarray:
+        return x.as_complex()
     return x.view(np.complex64 if x.itemsize == 4 else np.complex128)[..., 0]
 
 

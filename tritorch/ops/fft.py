@@ -42,6 +42,7 @@ def _ends(n: int, like: Tensor, dim: int, inner: float) -> Tensor:
 
 @primitive(
     meta=lambda x, *, dims, inverse, norm: (tuple(x._data.shape), x.dtype),
+    triton="fft.c2c",
     vjp=lambda g, dims, inverse, norm: fft_c2c(  # type: ignore
         g, dims=dims, inverse=not inverse, norm=SWAPPED[norm]
     ),
@@ -71,6 +72,7 @@ def _r2c_vjp(g: Tensor, x_shape: Any, dim: int, norm: str) -> Tensor:
 
 @primitive(
     meta=_half_meta,
+    triton="fft.r2c",
     vjp=_r2c_vjp,
     samples=lambda s: [
         s((3, 4), dim=1, norm="backward"),
@@ -97,6 +99,7 @@ def _c2r_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:
 
 @primitive(
     meta=_whole_meta,
+    triton="fft.c2r",
     vjp=_c2r_vjp,
     samples=lambda s: [
         s(s.reals((3, 3)) + 1j * s.reals((3, 3)), dim=1, n=4, norm="backward"),
@@ -107,6 +110,10 @@ def _c2r_vjp(g: Tensor, dim: int, n: int, norm: str) -> Tensor:
 def fft_c2r(x: Any, *, dim: int, n: int, norm: str) -> Any:
     """The real tensor of `n` samples along `dim` whose half spectrum is `x`."""
     return _run("irfft", x, n=n, axis=dim, norm=norm)
+
+
+for _op in (fft_c2c, fft_r2c, fft_c2r):
+    _op.deny = ("float16", "bfloat16")  # which have no complex dtype here
 
 
 # -- arguments -----------------------------------------------------------------------------------

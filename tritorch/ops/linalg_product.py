@@ -266,6 +266,7 @@ def _cross_meta(a: Tensor, b: Tensor, *, dim: int) -> tuple:
 
 @primitive(
     name="cross",
+    triton="cross.cross",
     meta=_cross_meta,
     vjp=(
         lambda g, b, dim: cross_op(b.conj(), g, dim=dim),  # type: ignore

@@ -154,6 +154,32 @@ class Array:
             raise ValueError(f"view: {self.dtype} and {dtype} differ in size")
         return Array(self.memory, self.offset, self.shape, self.strides, dtype)
 
+    def as_real(self) -> Array:
+        """A complex array as one of its parts, in a last dimension of two."""
+        strides = (*(2 * s for s in self.strides), 1)
+        half = self.dtype.to_real()
+        return Array(self.memory, 2 * self.offset, (*self.shape, 2), strides, half)
+
+    def as_complex(self) -> Array:
+        """The reverse: pairs that lie densely, in the last dimension, as complex elements."""
+        if self.offset % 2:
+            raise RuntimeError(
+                "view_as_complex: Tensor must have a storage_offset divisible by 2"
+            )
+        strides = tuple(s // 2 for s in self.strides[:-1])
+        whole = self.dtype.to_complex()
+        return Array(self.memory, self.offset // 2, self.shape[:-1], strides, whole)
+
+    @property
+    def real(self) -> Array:
+        """The real parts of a complex array."""
+        return self.as_real()[..., 0]
+
+    @property
+    def imag(self) -> Array:
+        """The imaginary parts of a complex array."""
+        return self.as_real()[..., 1]
+
     def __getitem__(self, index: Any) -> Array:
         """A view by ints, slices, None and Ellipsis."""
         items = list(index) if isinstance(index, tuple) else [index]
