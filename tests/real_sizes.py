@@ -357,6 +357,9 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "logcumsumexp": scans(),
     "cummax": scans(),
     "cummin": scans(),
+    "fft_r2c": lambda e: [
+        ((e.float32(64, n),), {"dim": 1, "norm": "backward"}) for n in (64, 1000, 4096, 1 << 16)
+    ],
     "sort": sorts,
     "topk": tops,
     "kthvalue": lambda e: orders(e, k=7),

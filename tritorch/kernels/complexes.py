@@ -43,8 +43,8 @@ def length(a, b):
 def parts(p, o, mask, number_re, number_im, KIND: tl.constexpr, TYPE: tl.constexpr):
     """Real and imaginary parts: of complex elements, of real ones, or of a number."""
     if KIND == "complex":
-        re = tl.load(p + 2 * o, mask=mask, other=0).to(TYPE)
-        im = tl.load(p + 2 * o + 1, mask=mask, other=0).to(TYPE)
+        q = p + (2 * o)[:, None] + tl.arange(0, 2)[None, :]  # both parts by one wide load
+        re, im = tl.split(tl.load(q, mask=mask[:, None], other=0).to(TYPE))
     elif KIND == "real":
         re = tl.load(p + o, mask=mask, other=0).to(TYPE)
         im = tl.zeros_like(re)
@@ -95,8 +95,8 @@ def complex_elementwise_kernel(
     if OP == "abs":
         tl.store(p_out + o_out, re, mask=m)
     else:
-        tl.store(p_out + 2 * o_out, re, mask=m)
-        tl.store(p_out + 2 * o_out + 1, im, mask=m)
+        q = p_out + (2 * o_out)[:, None] + tl.arange(0, 2)[None, :]
+        tl.store(q, tl.join(re, im), mask=m[:, None])
 
 
 def apply(launch: Any, out: Any, inputs: tuple, body: Any, part: str) -> Any:
