@@ -1,6 +1,6 @@
 """Discrete Fourier transforms: of lengths that are powers of two by Stockham's method.
 
-A program holds whole lines in registers and halves them stage by stage: the sums and the differences
+A program holds whole lines in registers and halves them stage by stage: the sums and differences
 of two halves, these turned, lie side by side afterwards, so that the result is in order without a
 permutation. Longer lines take two passes of lines of about their square root (the "four-step"
 method), with a turn of each element between them. Other lengths become a convolution with a chirp,
@@ -267,7 +267,8 @@ def chirped(
             np.float64(scale) if double else float(scale),
         ],
         {
-            "MIRROR": mirror, "REAL_IN": not x.dtype.is_complex, "HALF_IN": t.half_in and not mirror,
+            "MIRROR": mirror, "HALF_IN": t.half_in and not mirror,
+            "REAL_IN": not x.dtype.is_complex,
             "REAL_OUT": not out.dtype.is_complex, "SIGN": sign, "BLOCK": BLOCK // 4,
             "WIDE": 2 * max(out.size, x.size) >= NARROW,
         },
