@@ -321,8 +321,7 @@ def apply(launch: Any, out: Any, *inputs: Any, body: Any, compute: Any) -> Any:
     if part is not None:
         return complexes.apply(launch, out, inputs, body, part)
     specs = tuple(
-        None if isinstance(x, (int, float)) else (x.shape, x.strides, x.dtype)
-        for x in inputs
+        None if isinstance(x, (int, float)) else (x.shape, x.strides, x.dtype) for x in inputs
     )
     plan = _plan(body, compute, (out.shape, out.strides, out.dtype), specs)
     if plan is None or (plan.float8 and not _has_float8(launch.target)):

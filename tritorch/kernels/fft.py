@@ -284,9 +284,7 @@ def dense(launch: Any, x: Any) -> Any:
     return made
 
 
-def c2c(
-    launch: Any, out: Any, x: Any, *, dims: Sequence[int], inverse: bool, norm: str
-) -> Any:
+def c2c(launch: Any, out: Any, x: Any, *, dims: Sequence[int], inverse: bool, norm: str) -> Any:
     """out = the transform of a complex array over `dims`."""
     if not is_served(x, [x.shape[d] for d in dims]):
         return NotImplemented

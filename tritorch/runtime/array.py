@@ -163,9 +163,7 @@ class Array:
     def as_complex(self) -> Array:
         """The reverse: pairs that lie densely, in the last dimension, as complex elements."""
         if self.offset % 2:
-            raise RuntimeError(
-                "view_as_complex: Tensor must have a storage_offset divisible by 2"
-            )
+            raise RuntimeError("view_as_complex: Tensor must have a storage_offset divisible by 2")
         strides = tuple(s // 2 for s in self.strides[:-1])
         whole = self.dtype.to_complex()
         return Array(self.memory, self.offset // 2, self.shape[:-1], strides, whole)
