@@ -31,7 +31,7 @@ def keep(mask: Any, g: Any, out: Any = None) -> Any:
 
 
 def relu(x: Any, out: Any = None) -> Any:
-    return np.maximum(x, 0, out=out)
+    return np.maximum(0, x, out=out)  # of equal operands it is the second: -0.0 stays
 
 
 def relu_backward(g: Any, y: Any, out: Any = None) -> Any:
@@ -226,11 +226,11 @@ def leaky_relu_backward(g: Any, x: Any, slope: Any, out: Any = None) -> Any:
 
 
 def elu(x: Any, alpha: Any, scale: Any, input_scale: Any, out: Any = None) -> Any:
-    low = np.minimum(x, 0, out=scratch(x))
+    low = np.minimum(0, x, out=scratch(x))  # -0.0 stays
     low *= input_scale
     low = np.expm1(low, out=low)
     low *= alpha
-    low += np.maximum(x, 0, out=scratch(x, 1))
+    low += np.maximum(0, x, out=scratch(x, 1))
     return np.multiply(low, scale, out=out)
 
 

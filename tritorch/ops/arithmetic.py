@@ -79,6 +79,20 @@ class _Pow(Elementwise):
         return found
 
 
+class _Sub(Elementwise):
+    """A difference, refused where an operand is bool."""
+
+    def types(self, inputs: Any) -> tuple:
+        for x in inputs[self.promote]:
+            if x.__class__ is bool or (isinstance(x, Tensor) and x.dtype is dtypes.bool_):
+                raise NotImplementedError(
+                    f"{self.name}: Subtraction, the `-` operator, with a bool tensor is not "
+                    "supported. Use the `^` or `logical_xor()` operator of two masks, and `~` or "
+                    "`logical_not()` to invert one."
+                )
+        return super().types(inputs)
+
+
 def _tie(g: Tensor, x: Any, y: Any) -> Any:
     """The gradient of the larger operand: half of it where both are equal; NaN is larger."""
     return where(x == y, g / 2, where(x < y, 0, g))
@@ -102,7 +116,9 @@ def _pow_exponent(g: Tensor, x: Any, y: Tensor, out: Tensor) -> Any:
 
 
 add_ = binary("add", np.add, numbers="any", vjp=(lambda g: g, lambda g: g))
-sub_ = binary("sub", np.subtract, numbers="any", deny=("bool",), vjp=(lambda g: g, lambda g: -g))
+sub_ = binary(
+    "sub", np.subtract, numbers="any", kind=_Sub, deny=("bool",), vjp=(lambda g: g, lambda g: -g)
+)
 mul = binary(
     "mul",
     np.multiply,
@@ -175,7 +191,7 @@ minimum = binary(
 )
 fmax = binary(
     "fmax",
-    np.fmax,
+    loops.fmax,
     numbers="none",
     inplace=False,
     deny=("complex",),
@@ -186,7 +202,7 @@ fmax = binary(
 )
 fmin = binary(
     "fmin",
-    np.fmin,
+    loops.fmin,
     numbers="none",
     inplace=False,
     deny=("complex",),
@@ -398,7 +414,7 @@ _add_scaled = Elementwise(
     body="add",
     vjp=(lambda g: g, lambda g, alpha: g * conj(alpha), None),
 )
-_sub_scaled = Elementwise(
+_sub_scaled = _Sub(
     "sub_scaled",
     ("x", "y", "alpha"),
     loops.sub_scaled,

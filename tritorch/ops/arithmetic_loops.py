@@ -100,9 +100,9 @@ def lerp(x: Any, y: Any, w: Any, out: Any = None) -> Any:
 
 def clamp(x: Any, low: Any, high: Any, out: Any = None) -> Any:
     if out is None:
-        return np.minimum(np.maximum(x, low), high)
+        return np.minimum(high, np.maximum(low, x))  # of equal operands the second: -0.0 stays
     if np.ndim(low) or np.ndim(high):
-        return np.minimum(np.maximum(x, low, out=scratch(out)), high, out=out)
+        return np.minimum(high, np.maximum(low, x, out=scratch(out)), out=out)
     return np.clip(x, low, high, out=out)
 
 
@@ -197,11 +197,34 @@ def fmod(x: Any, y: Any, out: Any = None) -> Any:
 def remainder(x: Any, y: Any, out: Any = None) -> Any:
     found = _quotients(x, y, out)
     if found is None:
-        return np.remainder(x, y, out=out)
-    a, b, q = found
-    q = np.floor(q, out=q)
-    q *= b
-    return _put(np.subtract(a, q, out=q), out)
+        r = np.remainder(x, y, out=None if out is x else out)
+    else:
+        a, b, q = found
+        q = np.floor(q, out=q)
+        q *= b
+        r = np.subtract(a, q, out=q)
+    zero = np.equal(r, 0)
+    if np.any(zero):  # C's remainder, which PyTorch takes: a zero has the sign of the dividend
+        r = np.copysign(r, x, out=np.asarray(r), where=zero)
+    return r if out is None or r is out else _put(r, out)
+
+
+def _larger(pick: Callable, x: Any, y: Any, out: Any) -> Any:
+    r = pick(y, x, out=None if out is x or out is y else out)  # the first of equal operands
+    missing = np.isnan(r)
+    if np.any(missing):
+        r = np.where(missing, np.where(np.isnan(x), y, x), r)
+    return r if out is None or r is out else _put(r, out)
+
+
+def fmax(x: Any, y: Any, out: Any = None) -> Any:
+    """NaN only where both are; of zeros the first, which NumPy's own leaves to its loops."""
+    return _larger(np.maximum, x, y, out) if x.dtype.kind == "f" else np.fmax(x, y, out=out)
+
+
+def fmin(x: Any, y: Any, out: Any = None) -> Any:
+    """NaN only where both are; of zeros the first, which NumPy's own leaves to its loops."""
+    return _larger(np.minimum, x, y, out) if x.dtype.kind == "f" else np.fmin(x, y, out=out)
 
 
 def floor_divide(x: Any, y: Any, out: Any = None) -> Any:

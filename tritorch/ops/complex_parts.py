@@ -85,7 +85,7 @@ def angle(input: Tensor) -> Tensor:
         x = where(zero, 1, x) if input.requires_grad else x
         return y.atan2(x)
     x = input if input.dtype.category > 1 else to(input, dtypes.get_default_dtype())
-    return where(x != x, x, where(x < 0, float(np.pi), x * 0))
+    return where(x != x, x.trunc(), where(x < 0, x.new_full((), np.pi), x.new_zeros(())))
 
 
 @loop

@@ -73,6 +73,7 @@ RESULTS: dict[str, Callable[[DType], tuple[DType, DType]]] = {
     "float": lambda d: (_float(d), _float(d)),
     "bool": lambda d: (d, dtypes.bool_),
     "real": lambda d: (d, d.to_real()),
+    "number": lambda d: (dtypes.int64, dtypes.int64) if d is dtypes.bool_ else (d, d),
 }
 
 
@@ -499,6 +500,14 @@ def unary_call(op: Elementwise, named: str = "input") -> Callable[[Tensor], Tens
     return call
 
 
+def _fits(value: int, dtype: np.dtype) -> bool:
+    """Whether an integer dtype holds a number."""
+    bits = 8 * dtype.itemsize
+    if dtype.kind == "u":
+        return 0 <= value < 1 << bits
+    return -(1 << bits - 1) <= value < 1 << bits - 1
+
+
 def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any, Any], Tensor]:
     """The operator as a function of a tensor and a tensor or number, with a short way.
 
@@ -506,6 +515,7 @@ def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any
     """
     loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
     fast, differentiable, saves, rules = _same_loops(op), op.rules is not None, op.saves, op.rules
+    compares = op._rule is RESULTS["bool"]
 
     def call(input: Any, other: Any) -> Tensor:
         x, y = input, other
@@ -533,6 +543,8 @@ def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any
                 and (kind is not int or x.dtype.category not in (1, 2))
             ):
                 return op(*take(x, y))
+            if compares and kind is int and x.dtype.category == 1 and not _fits(y, d.dtype):
+                return op(*take(x, y))  # NumPy would not wrap it around
         elif e.__class__ is not ndarray or y.dtype is not x.dtype or e.size > big:
             return op(x, y)
         token = enter()

@@ -92,7 +92,8 @@ def erfinv(x: Any, out: Any = None) -> Any:
     if x.dtype != np.float32:
         from scipy import special
 
-        return special.erfinv(x, out=out)
+        r = special.erfinv(x, out=out)
+        return np.copysign(r, x, out=r) if isinstance(r, np.ndarray) else np.copysign(r, x)
     x = np.asarray(x)
     w = np.subtract(1, x, out=scratch(x))
     w *= np.add(1, x, out=scratch(x, 1))

@@ -317,7 +317,9 @@ def _median(name: str, skip_nan: bool) -> tuple[Callable, Callable]:
 
     def whole(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
         if not x.size:
-            return np.full((), np.nan if x.dtype.kind == "f" else np.iinfo(x.dtype).min, x.dtype)
+            if x.dtype.kind == "f":
+                return np.full((), np.nan, x.dtype)
+            return np.array(np.iinfo(x.dtype).min if x.itemsize > 2 else 0, x.dtype)  # C's of NaN
         flat = x.reshape(1, -1)
         return flat[0, _median_places(flat, skip_nan)[0]]
 

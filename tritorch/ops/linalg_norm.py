@@ -15,7 +15,7 @@ from .linalg_decompose import svdvals_op
 from .linalg_host import checked
 from .linalg_solve import inv_ex
 from .reduce import all_dims, numpy_names
-from .vector_norm import norm_op
+from .vector_norm import check_identity, norm_op
 
 Dim = int | Sequence[int] | None
 
@@ -46,12 +46,7 @@ def _cast(name: str, x: Tensor, dtype: DType | None) -> Tensor:
 
 
 def _vector(name: str, x: Tensor, order: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    shape = x._data.shape
-    if (order < 0 or order == math.inf) and not all(shape[d] for d in dims):
-        raise RuntimeError(
-            f"{name}: cannot compute the {order} norm on an empty dimension of shape "
-            f"{tuple(shape)} because the operation does not have an identity"
-        )
+    check_identity(name, x, order, dims)
     return norm_op(x, p=float(order), dims=dims, keepdim=keepdim)
 
 

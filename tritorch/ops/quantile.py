@@ -53,9 +53,9 @@ def _between(lines: Any, ranks: Any, interpolation: str) -> Any:
     low = gather(lines, -1, below)
     if interpolation not in ("linear", "midpoint"):
         return low
-    weight = 0.5 * (ranks != below) if interpolation == "midpoint" else ranks - below
     high = gather(lines, -1, ranks.detach().ceil().long())
-    return where(weight == 0, low, low.lerp(high, weight.to(lines.dtype)))
+    weight = 0 * ranks + 0.5 if interpolation == "midpoint" else ranks - below
+    return low.lerp(high, weight.to(lines.dtype))
 
 
 def _quantile(skip_nan: bool) -> Callable:

@@ -94,6 +94,19 @@ def _triangle(dtype: np.dtype) -> np.ndarray:
     vjp=lambda g, dim, reverse: _sum_from(g, dim, not reverse),
 )
 def cumsum_op(x: Any, *, dim: int, reverse: bool) -> Any:
+    out = _running_sums(x, dim, reverse)
+    if x.ndim and x.size and x.dtype.kind == "f":
+        first = x[_first(dim, reverse)]
+        if (np.signbit(first) & (first == 0)).any():
+            out += 0.0  # sums begin at 0, so none is -0.0
+    return out
+
+
+def _first(dim: int, reverse: bool = False) -> tuple:
+    return (*(slice(None),) * dim, -1 if reverse else 0)
+
+
+def _running_sums(x: np.ndarray, dim: int, reverse: bool) -> np.ndarray:
     if x.ndim and x.size <= lines.SMALL:
         if not reverse:
             return np.add.accumulate(x, axis=dim, dtype=x.dtype)
@@ -113,8 +126,10 @@ def _sum_from(g: Tensor, dim: int, reverse: bool) -> Tensor:
     return cumsum_op(g, dim=dim, reverse=reverse)
 
 
-def _integral(x: Tensor, dtype: DType | None) -> Tensor:
+def _integral(name: str, x: Tensor, dtype: DType | None) -> Tensor:
     """Integers and bools in int64, as sums and products of PyTorch come."""
+    if dtype is dtypes.bool_:
+        raise NotImplementedError(f"{name}: not implemented for sums and products in bool")
     if dtype is not None:
         return to(x, dtype)
     return to(x, dtypes.int64) if x.dtype.category < 2 else x
@@ -131,7 +146,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         tensor([1, 3, 6])
     """
     d = _dim_of("cumsum", input, dim)
-    return cumsum_op(_integral(input, dtype), dim=d, reverse=False)
+    return cumsum_op(_integral("cumsum", input, dtype), dim=d, reverse=False)
 
 
 # -- products -------------------------------------------------------------------------------------
@@ -200,7 +215,7 @@ def _cumprod_vjp(g: Any, x: Any, dim: int) -> Any:
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """The products of the elements up to each along `dim`; of integers in int64."""
     d = _dim_of("cumprod", input, dim)
-    return cumprod_op(_integral(input, dtype), dim=d)
+    return cumprod_op(_integral("cumprod", input, dtype), dim=d)
 
 
 # -- extremes -------------------------------------------------------------------------------------
@@ -264,7 +279,9 @@ def _log_sums(x: np.ndarray, dim: int) -> np.ndarray:
         top = np.max(np.real(x), axis=dim, keepdims=True, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0)
         return np.log(np.add.accumulate(np.exp(x - top), axis=dim)) + top
-    return np.logaddexp.accumulate(x, axis=dim)
+    out = np.logaddexp.accumulate(x, axis=dim)
+    out[_first(dim)] += 0.0  # as of a sum, -0.0 becomes 0
+    return out
 
 
 def _logcumsumexp_backward(g: Any, x: Any, y: Any, *, dim: int) -> Any:

@@ -385,7 +385,10 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         at = where((work >= low) & (work <= high), at, bins)
         return to(distinct.counts_below(at, bins + 1)[:bins], input.dtype)
     work = work[(work >= low) & (work <= high)]
-    at = ((work - low) * bins / (high - low)).astype(np.int64)
+    if low == high:  # so far out that 1 is lost: all are in the middle
+        at = np.full(work.shape, bins // 2)
+    else:
+        at = ((work - low) * bins / (high - low)).astype(np.int64)
     found = np.bincount(np.minimum(at, bins - 1), minlength=bins)
     return from_data(found.astype(input.dtype.np)).to(input.device)  # type: ignore[attr-defined]
 

@@ -17,7 +17,9 @@ from .special_gamma import scipy_loop
 def _airy(x: Any) -> Any:
     import scipy.special
 
-    return scipy.special.airy(x)[0].astype(np.asarray(x).dtype)
+    x = np.asarray(x)
+    # SciPy gives NaN far out, where the function has long underflowed to 0.
+    return np.where((x > 200) & (x < np.inf), 0, scipy.special.airy(x)[0]).astype(x.dtype)
 
 
 @loop

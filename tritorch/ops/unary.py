@@ -29,7 +29,7 @@ neg = unary("neg", np.negative, "negative", "__neg__", deny=_BOOL, vjp=lambda g:
 abs = unary("abs", np.absolute, "absolute", "__abs__", result="real", vjp=lambda g, x: g * x.sgn())
 sign = unary("sign", arithmetic_loops.sgn, deny=_COMPLEX, vjp=zero)
 sgn = unary("sgn", arithmetic_loops.sgn, vjp=_sgn_vjp)
-square = unary("square", np.square, vjp=lambda g, x: g * (2 * conj(x)))
+square = unary("square", np.square, result="number", vjp=lambda g, x: g * (2 * conj(x)))
 sqrt = unary(
     "sqrt", np.sqrt, result="float", domain=(0.1, 4.0), vjp=lambda g, out: g / (2 * conj(out))
 )

@@ -82,6 +82,16 @@ def norm_op(x: Any, *, p: float, dims: tuple[int, ...], keepdim: bool) -> Any:
     return _norm_cpu(x, p=p, dims=dims, keepdim=keepdim)
 
 
+def check_identity(name: str, x: Tensor, order: float, dims: tuple[int, ...]) -> None:
+    """Refuse a norm of no elements that would be infinite."""
+    shape = x._data.shape
+    if (order < 0 or order == math.inf) and not all(shape[d] for d in dims):
+        raise RuntimeError(
+            f"{name}: cannot compute the {order} norm on an empty dimension of shape "
+            f"{tuple(shape)} because the operation does not have an identity"
+        )
+
+
 @numpy_names
 def norm(
     input: Tensor,
@@ -107,7 +117,9 @@ def norm(
             f"norm(): input dtype should be either floating point or complex dtypes. Got "
             f"{x.dtype.name} instead."
         )
-    result = norm_op(x, p=2.0 if p in ("fro", None) else float(p), dims=dims, keepdim=keepdim)  # type: ignore[arg-type]
+    order = 2.0 if p in ("fro", None) else float(p)  # type: ignore[arg-type]
+    check_identity("norm", x, order, dims)
+    result = norm_op(x, p=order, dims=dims, keepdim=keepdim)
     return result if out is None else write_out("norm", out, result)
 
 
