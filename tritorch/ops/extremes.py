@@ -62,7 +62,7 @@ def _ordered(name: str, x: Tensor) -> None:
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}(): argument 'input' must be Tensor, not {type(x).__name__}")
     if x.dtype.is_complex:
-        raise RuntimeError(f"{name}(): does not support complex input, got {x.dtype.name}")
+        raise NotImplementedError(f"{name}(): does not support complex input, got {x.dtype.name}")
 
 
 def _some(name: str, x: Tensor, dim: Any) -> None:

@@ -280,7 +280,8 @@ def _log_sums(x: np.ndarray, dim: int) -> np.ndarray:
         top = np.where(np.isfinite(top), top, 0)
         return np.log(np.add.accumulate(np.exp(x - top), axis=dim)) + top
     out = np.logaddexp.accumulate(x, axis=dim)
-    out[_first(dim)] += 0.0  # as of a sum, -0.0 becomes 0
+    if out.size:
+        out[_first(dim)] += 0.0  # as of a sum, -0.0 becomes 0
     return out
 
 
