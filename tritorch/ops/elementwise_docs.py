@@ -138,6 +138,7 @@ _RESULTS = {
     "float": "The result has that dtype; where it is integral or bool, the default dtype",
     "bool": "The result is bool",
     "real": "The result is real",
+    "number": "The result has that dtype; where it is bool, int64",
 }
 
 
