@@ -42,7 +42,12 @@ from tritorch.runtime.launch import launch
 
 pytest.importorskip("triton")
 
-from tritorch.kernels import elementwise, elementwise_activations, elementwise_bodies
+from tritorch.kernels import (
+    elementwise,
+    elementwise_activations,
+    elementwise_bodies,
+    elementwise_functions,
+)
 
 INTEGERS = (int8, int16, int32, int64, uint8)
 
@@ -351,7 +356,7 @@ def test_every_body_is_tested() -> None:
     tested |= {f"{body}_backward" for body in BACKWARD_WITH}
     tested |= {"where", "clamp", "lerp", "addcmul", "addcdiv", "scale_shift", "relu_backward"}
     tested |= {"sigmoid_backward", "tanh_backward", "fill", "inverse_deviation"}
-    for module in (elementwise_bodies, elementwise_activations):
+    for module in (elementwise_bodies, elementwise_activations, elementwise_functions):
         for name, value in vars(module).items():
             if hasattr(value, "arg_names") and value.__module__ == module.__name__:
                 assert name in tested or name in REGISTRY, name

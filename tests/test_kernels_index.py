@@ -28,7 +28,7 @@ if memory.interpreted():
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton")
 
-from tritorch.kernels import _segments, copy, embedding, index, optim, scatter
+from tritorch.kernels import _segments, copy, embedding, index, optim, pad, scatter
 
 compiles = pytest.mark.skipif(memory.interpreted(), reason="triton.jit interprets in this process")
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -250,7 +250,7 @@ def test_cat_flip_roll_pad(shape: tuple[int, ...], layout: str) -> None:
         cut = tuple(slice(max(-b, 0), n + max(-b, 0) + b + e) for n, (b, e) in zip(shape, pads))
         expected = expected[cut]
         out = new(expected.shape)
-        copy.pad_constant(launch, out, x, pad=pads, value=-7)
+        pad.pad_constant(launch, out, x, pad=pads, value=-7)
         same(out, expected)
 
 
@@ -260,7 +260,7 @@ def test_pad_of_other_dtypes() -> None:
                          (BF16, 0.5), (np.float64, 0.1)):  # fmt: skip
         a, pads = example((3, 8, 8), dtype), [(0, 0), (1, 1), (4, 4)]
         out = new((3, 10, 16), dtype)
-        copy.pad_constant(launch, out, to_device(a), pad=pads, value=value)
+        pad.pad_constant(launch, out, to_device(a), pad=pads, value=value)
         same(out, np.pad(a, pads, constant_values=value))
 
 
@@ -755,7 +755,7 @@ CASES: dict[str, tuple[Callable[[], Any], int, int]] = {
     "fill": (lambda: copy.fill(launch, meta(M, bfloat16), value=1.0), 0, 128),
     "arange": (lambda: copy.arange(launch, meta((4096,), float32), start=0, step=0.1), 0, 128),
     "tril": (lambda: copy.tril(launch, meta(M, float32), meta(M, float32)), 128, 128),
-    "pad": (lambda: copy.pad_constant(launch, meta((8, 16, 34, 40), float32),
+    "pad": (lambda: pad.pad_constant(launch, meta((8, 16, 34, 40), float32),
                                       meta((8, 16, 32, 32), float32),
                                       pad=((0, 0), (0, 0), (1, 1), (4, 4))), 128, 128),
     "gather": (lambda: index.gather(launch, meta(M, float32), meta(M, float32), meta(M, int64),

@@ -133,6 +133,7 @@ from .ops import (  # noqa: F401
     python,
     quantile,
     random,
+    random_draws,
     random_gamma,
     rearrange,
     recurrent,

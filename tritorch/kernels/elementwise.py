@@ -21,6 +21,7 @@ from . import (
     elementwise_activations,
     elementwise_bessel,
     elementwise_bodies,
+    elementwise_functions,
     elementwise_numbers,
     elementwise_polynomials,
     elementwise_special,
@@ -60,6 +61,7 @@ _TYPES = {name: getattr(tl, name) for name in REAL if name != "bool"} | {
 # Where the bodies of operators are looked for, by name.
 BODIES = (
     elementwise_bodies,
+    elementwise_functions,
     elementwise_activations,
     elementwise_bessel,
     elementwise_numbers,

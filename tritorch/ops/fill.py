@@ -12,17 +12,16 @@ from .complex_view import view_as_real
 from .generator import take
 from .random import (
     Blank,
-    bernoulli,
     bernoulli_scalar,
     bits_of,
     integers_op,
     need_floating,
     normal_op,
-    probability,
     random_like,
     uniform_op,
     whole_range,
 )
+from .random_draws import bernoulli, probability
 from .view import _expand
 
 

@@ -37,7 +37,7 @@ def _vjp(g: Tensor, pad: Pairs) -> Tensor:
 @primitive(
     name="constant_pad_nd",
     meta=_meta,
-    triton="copy.pad_constant",
+    triton="pad.pad_constant",
     exact=True,
     vjp=_vjp,
     samples=lambda s: [
