@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -147,3 +148,148 @@ def test_new_tensor_keeps_the_dtype_whatever_the_data() -> None:
     assert torch.ones(1).new_tensor(np.arange(2), dtype=torch.int8).dtype == torch.int8
     grid = torch.nn.functional.affine_grid(torch.eye(2, 3)[None], (1, 1, 1, 2), align_corners=False)
     assert grid.dtype == torch.float32 and grid.flatten().tolist() == [-0.5, 0.0, 0.5, 0.0]
+
+
+ALL = torch.tensor([True])
+BYTES = torch.zeros(1, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.tensor([300], dtype=torch.uint8),
+        lambda: torch.tensor([-256], dtype=torch.uint8),
+        lambda: torch.tensor([-1.0], dtype=torch.uint8),
+        lambda: torch.tensor([200, 0], dtype=torch.int8),
+        lambda: torch.tensor(1e20, dtype=torch.int64),
+        lambda: torch.tensor([0.0, float("nan")], dtype=torch.int64),
+        lambda: torch.tensor(float("inf"), dtype=torch.int32),
+        lambda: torch.tensor([2**63]),
+        lambda: torch.tensor(2**70),
+        lambda: torch.as_tensor([torch.tensor(300)], dtype=torch.uint8),
+        lambda: torch.scalar_tensor(300, dtype=torch.uint8),
+        lambda: torch.full((2,), 2**63),
+        lambda: torch.full((2,), 1e39),
+        lambda: torch.full((2,), 1j, dtype=torch.float32),
+        lambda: torch.full_like(BYTES, 300),
+        lambda: BYTES.new_full((2,), 300),
+        lambda: torch.zeros(1, dtype=torch.float16).fill_(1e10),
+        lambda: BYTES.clone().fill_(-1.0),
+        lambda: BYTES.clone().__setitem__(0, 256),
+        lambda: BYTES.masked_fill(ALL, 300),
+        lambda: BYTES.masked_fill(ALL, torch.tensor(300)),
+        lambda: torch.zeros(1, dtype=torch.int64).masked_fill(ALL, float("nan")),
+        lambda: torch.zeros(1, dtype=torch.float16).masked_fill(ALL, -1e9),
+        lambda: BYTES.index_fill(0, torch.tensor([0]), 300),
+        lambda: BYTES.scatter(0, torch.tensor([0]), 300),
+        lambda: torch.where(ALL, -300, BYTES),
+        lambda: torch.nn.functional.pad(BYTES, (1, 1), value=300),
+    ],
+)
+def test_a_number_that_a_dtype_cannot_hold_is_refused(make: Callable) -> None:
+    with pytest.raises((RuntimeError, ValueError), match=r"[Oo]verflow"):
+        make()
+
+
+def written(x: torch.Tensor, value: float) -> torch.Tensor:
+    x[0] = value
+    return x[0]
+
+
+@pytest.mark.parametrize(
+    ("made", "value"),
+    [
+        (lambda: torch.tensor(-255, dtype=torch.uint8), 1),
+        (lambda: torch.tensor(1.9, dtype=torch.int32), 1),
+        (lambda: torch.tensor(2**63, dtype=torch.uint64), 2**63),
+        (lambda: torch.tensor(2**70, dtype=torch.bool), True),
+        (lambda: torch.tensor([2**70, 1.5])[0], float(2**70)),
+        (lambda: torch.tensor(1e39), float("inf")),
+        (lambda: torch.full((), float("inf")), float("inf")),
+        (lambda: torch.tensor(0, dtype=torch.uint8).fill_(-1), 255),
+        (lambda: BYTES.masked_fill(ALL, 1.5)[0], 1),
+        (lambda: BYTES.masked_fill(ALL, torch.tensor(2.5))[0], 2),
+        (lambda: torch.where(ALL, -1, BYTES)[0], 255),
+        (lambda: (BYTES + 300)[0], 44),
+        (lambda: written(torch.zeros(1), 1e39), float("inf")),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_number_as_a_dtype_holds_it(made: Callable, value: object) -> None:
+    assert made().item() == value
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "instead"),
+    [
+        (lambda: ALL - ALL, RuntimeError, "logical_xor"),
+        (lambda: -ALL, RuntimeError, "logical_not"),
+        (lambda: ~torch.ones(2), TypeError, "integer and bool"),
+        (lambda: torch.ones(2).__delitem__(0), TypeError, "deleting items"),
+        (lambda: torch.tensor(None), RuntimeError, "NoneType"),
+        (lambda: torch.from_numpy(np.ones(2, np.float32).astype(">f4")), ValueError, "byte order"),
+    ],
+)
+def test_a_refusal_says_what_serves_instead(
+    call: Callable, error: type[Exception], instead: str
+) -> None:
+    with pytest.raises(error, match=instead):
+        call()
+
+
+def test_numpy_reads_a_leaf_that_is_not_recorded() -> None:
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        x.numpy()
+    with torch.no_grad():
+        assert x.numpy().tolist() == np.asarray(x).tolist() == [1.0, 1.0]
+        assert np.shares_memory(x.numpy(), x.detach().numpy())
+
+
+def test_a_read_only_array_warns_and_stays_as_it_is() -> None:
+    array = np.ones(2)
+    array.flags.writeable = False
+    with pytest.warns(UserWarning, match="read-only"):
+        x = torch.from_numpy(array)
+    with pytest.raises(ValueError, match="read-only"):
+        x.add_(1)
+    assert array.tolist() == [1.0, 1.0]
+
+
+def test_the_grad_of_what_is_no_leaf_warns() -> None:
+    x = torch.ones(2, requires_grad=True)
+    y, z = x * 2, x * 3
+    z.retain_grad()
+    with pytest.warns(UserWarning, match="retain_grad"):
+        assert y.grad is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert x.grad is None and z.grad is None and y.detach().grad is None
+
+
+def test_modes_inside_inference_mode() -> None:
+    x = torch.ones(2, requires_grad=True)
+    with torch.inference_mode():
+        with torch.enable_grad():
+            y = x * 2
+            assert y.is_inference() and not y.requires_grad
+        with torch.set_grad_enabled(True):
+            assert not (x * 2).requires_grad
+        with torch.inference_mode(False):
+            z = x * 2
+            assert z.requires_grad and not z.is_inference()
+        assert torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
+    with torch.no_grad(), torch.inference_mode(False):
+        assert torch.is_grad_enabled()
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+def test_what_had_a_history_is_pickled_as_a_leaf() -> None:
+    x = torch.ones(2, requires_grad=True)
+    y = pickle.loads(pickle.dumps(x * 3))
+    assert y.is_leaf and y.requires_grad and y.tolist() == [3.0, 3.0]
+
+
+def test_the_device_is_printed_also_where_it_is_the_default() -> None:
+    with torch.device("meta"):
+        assert repr(torch.ones(2)) == "tensor(..., device='meta', size=(2,))"

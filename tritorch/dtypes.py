@@ -222,7 +222,7 @@ class finfo:
         self.max = float(info.max)
         self.min = float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"1e-{info.precision}")
 
     def __repr__(self) -> str:
         keys = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
@@ -246,3 +246,32 @@ class iinfo:
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+@cache
+def _largest(dtype: DType) -> float:
+    return finfo(dtype).max
+
+
+def held(op: str, value: builtins.bool | int | float | complex, dtype: DType) -> object:
+    """A Python number as a tensor of `dtype` holds it, or RuntimeError where it cannot.
+
+    Floats are cut to whole numbers for integer dtypes; negative integers wrap around once where the
+    dtype is unsigned. Infinity and NaN fit in floating-point dtypes, and anything in bool.
+    """
+    if dtype.category in (0, 3):
+        return value
+    real = value.real if isinstance(value, complex) and not value.imag else value
+    if isinstance(real, complex):
+        fits = False
+    elif dtype.category == 2:
+        fits = real in (float("inf"), -float("inf")) or not builtins.abs(real) > _largest(dtype)
+    else:
+        limits = iinfo(dtype)
+        wraps = not dtype.is_signed and not isinstance(real, float)
+        fits = (-limits.max if wraps else limits.min) <= real <= limits.max  # NaN does not
+    if not fits:
+        raise RuntimeError(f"{op}: value {value} cannot be converted to {dtype} without overflow")
+    if dtype.category == 2:
+        return real
+    return int(real) if dtype.is_signed else int(real) % (iinfo(dtype).max + 1)

@@ -6,6 +6,7 @@ No operator is imported here: operators attach their methods to `Tensor` (see `o
 from __future__ import annotations
 
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -241,6 +242,14 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
+        edge = self._edge
+        kept = edge is None or type(edge[0]) in (AccumulateGrad, Detached) or self.retains_grad
+        if self._grad is None and not kept:
+            warnings.warn(
+                "The .grad of a tensor that is not a leaf is not kept by backward(): it is None. "
+                "Call .retain_grad() on it before backward(), or read the .grad of a leaf.",
+                stacklevel=2,
+            )
         return self._grad
 
     @grad.setter

@@ -98,9 +98,16 @@ class no_grad(_Mode):
 
 
 class enable_grad(_Mode):
-    """Operators in the block are recorded, also inside `no_grad`."""
+    """Operators in the block are recorded, also inside `no_grad`, but not inside `inference_mode`.
 
-    setting = {"grad": True, "inference": False}
+    What is made inside `inference_mode` has no history; `inference_mode(False)` ends it for a block.
+    """
+
+    setting = {"grad": True}
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        state.grad = not state.inference
 
 
 class set_grad_enabled(_Mode):
@@ -110,11 +117,11 @@ class set_grad_enabled(_Mode):
         self = object.__new__(cls)
         self._outer = {"grad": state.grad}
         self.setting = {"grad": bool(mode)}
-        state.grad = bool(mode)
+        self.__enter__()
         return self
 
     def __enter__(self) -> None:
-        state.grad = self.setting["grad"]
+        state.grad = self.setting["grad"] and not state.inference
 
     def __call__(self, f: Callable) -> Callable:
         state.grad = self._outer["grad"]  # a decorator changes nothing outside of its function
@@ -125,11 +132,14 @@ class set_grad_enabled(_Mode):
 
 
 class inference_mode(_Mode):
-    """As `no_grad`; tensors made inside can take no part in a recorded computation."""
+    """As `no_grad`; tensors made inside can take no part in a recorded computation.
+
+    `inference_mode(False)` records operators again, inside `no_grad` too.
+    """
 
     def __new__(cls, mode: bool | Callable = True) -> Any:
         self = object.__new__(cls)
-        self.setting = {"grad": False, "inference": True} if mode else {"inference": False}
+        self.setting = {"grad": not mode, "inference": bool(mode)}  # a function is true
         return self(mode) if callable(mode) else self
 
     def __enter__(self) -> None:

@@ -385,6 +385,9 @@ def where(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype "
             f"{condition.dtype}"
         )
+    if not (isinstance(args[1], Tensor) and isinstance(args[2], Tensor)):
+        dtype = where_op.types(args)[1]
+        args = condition, *(x if isinstance(x, Tensor) else dtypes.held("where", x, dtype) for x in args[1:])
     return where_op(*args) if out is None else into(where_op, out, *args)
 
 

@@ -371,12 +371,8 @@ def fill_(self: Tensor, value: Any) -> Tensor:
             f"{value.ndim} dimensions."
         )
     value = as_operand("fill_", value)
-    if self.dtype.category == 1 and isinstance(value, int | float):
-        limits = dtypes.iinfo(self.dtype)
-        if not limits.min <= value <= limits.max:  # NaN too
-            raise RuntimeError(
-                f"fill_: value {value} cannot be converted to {self.dtype} without overflow"
-            )
+    if not isinstance(value, Tensor):
+        value = dtypes.held("fill_", value, self.dtype)
     return fill_op.inplace(self, value)
 
 
@@ -421,7 +417,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
             f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() "
             "to copy the tensor to host memory first."
         )
-    if self.requires_grad:
+    if self.requires_grad and state.grad:
         raise RuntimeError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )

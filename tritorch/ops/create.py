@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..autograd.mode import state
 from ..device import CPU, device as Device, get_default_device
 from ..dtypes import DType
 from ..formats import check_layout, preserve_format
+from ..op import users_level
 from ..runtime import host, layout
 from ..runtime.quiet import quiet
 from ..tensor import Tensor, from_data, new, wrap
@@ -73,15 +75,41 @@ def _as_array(data: Any, dtype: DType | None, name: str) -> np.ndarray:
         raise ValueError(
             f"{name}: expected sequences of equal length at every dimension: {error}"
         ) from None
-    except OverflowError:
-        raise RuntimeError(f"{name}: Overflow when unpacking long") from None
-    if array.dtype.kind not in "biufcV" or (array.dtype.kind == "O"):
+    if array.dtype == np.object_:
+        array = _large(array, dtype, name)
+    if array.dtype.kind not in "biufcV":
         bad = type(plain).__name__ if not isinstance(plain, list) else "a sequence that holds one"
         raise TypeError(f"{name}: new(): invalid data type: a tensor cannot be made of {bad}")
+    if dtype is None and array.dtype == np.uint64 and not _holds_numpy(data):
+        _in_range(array, dtypes.int64, name)
     target = dtype or _infer(array, data)
-    if target is dtypes.bool_ or array.dtype.kind != "c" or target.is_complex:
+    if target is not dtypes.bool_ and array.dtype.kind == "c" and not target.is_complex:
+        raise RuntimeError(f"{name}: value cannot be converted to type {target} without overflow")
+    if target.category == 1 and array.dtype != target.np:
+        _in_range(array, target, name)
+    with quiet():  # what is too large for a floating-point dtype is infinite
         return array.astype(target.np)
-    raise RuntimeError(f"{name}: value cannot be converted to type {target} without overflow")
+
+
+def _large(array: np.ndarray, dtype: DType | None, name: str) -> np.ndarray:
+    """Python integers beyond 64 bits, which only floating-point dtypes and bool can hold."""
+    values = array.ravel().tolist()
+    if None in values:
+        raise RuntimeError(f"{name}: Could not infer dtype of NoneType")
+    if not all(isinstance(x, int | float) for x in values):
+        return array
+    whole = dtype.category == 1 if dtype else all(isinstance(x, int) for x in values)
+    if whole:
+        most = max(values, key=abs)
+        raise ValueError(f"{name}: Overflow when unpacking long long: {most} is beyond 64 bits")
+    return array.astype(np.float64)
+
+
+def _in_range(array: np.ndarray, dtype: DType, name: str) -> None:
+    """Refuse numbers that an integer dtype cannot hold; NaN is the least of its array."""
+    if array.size and array.dtype != np.bool_:
+        dtypes.held(name, array.min().item(), dtype)
+        dtypes.held(name, array.max().item(), dtype)
 
 
 def tensor(
@@ -118,6 +146,11 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            f"from_numpy: the array's byte order is not this machine's ({ndarray.dtype.str}); "
+            "convert it with array.astype(array.dtype.newbyteorder('='))"
+        )
     dtype = dtypes.of(ndarray.dtype)
     if any(s < 0 for s in ndarray.strides):
         raise ValueError(
@@ -129,6 +162,12 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         raise ValueError(
             "given numpy array strides not a multiple of the element byte size. Copy "
             "the numpy array to reallocate the memory."
+        )
+    if not ndarray.flags.writeable:
+        warnings.warn(
+            "from_numpy: the array is read-only, and so is the memory of this tensor: changing it "
+            "in place is an error. Copy the array first where it is to be changed.",
+            stacklevel=users_level(),
         )
     return wrap(ndarray.view(np.ndarray), dtype)
 
@@ -267,9 +306,11 @@ def full(
     if isinstance(fill_value, Tensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()  # type: ignore[attr-defined]
     fill_value = as_operand("full", fill_value)
+    dtype = dtype or (out.dtype if out is not None else None) or dtypes.of_scalar(fill_value)
+    fill_value = dtypes.held("full", fill_value, dtype)
     made = allocate(
         ints("full", (size,)),
-        dtype or (out.dtype if out is not None else None) or dtypes.of_scalar(fill_value),
+        dtype,
         device,
         fill_value,
         requires_grad,
@@ -353,6 +394,7 @@ def full_like(
     check_layout("full_like", layout)
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
+    fill_value = dtypes.held("full_like", as_operand("full_like", fill_value), dtype or input.dtype)
     return _like(input, dtype, device, fill_value, requires_grad, memory_format)
 
 
@@ -534,13 +576,7 @@ def _end(value: Any, dtype: DType, name: str) -> Any:
     """An end of a range as its dtype holds it: cut to a whole number, wrapped where unsigned."""
     if dtype.category == 0:
         raise NotImplementedError(f'{name}: "{name}_cpu" not implemented for {dtype}')
-    if dtype.category > 1:
-        return value
-    limits = dtypes.iinfo(dtype)
-    least = limits.min if dtype.is_signed or isinstance(value, float) else -limits.max
-    if isinstance(value, complex) or not least <= value <= limits.max:  # NaN too
-        raise RuntimeError(f"{name}: value {value} cannot be converted to {dtype} without overflow")
-    return int(value) % (limits.max + 1) if not dtype.is_signed else int(value)
+    return value if dtype.category > 1 else dtypes.held(name, value, dtype)
 
 
 def _spaced(start: Any, end: Any, steps: int, dtype: DType, name: str) -> np.ndarray:

@@ -107,8 +107,7 @@ def _rebuild(
 
 
 def _reduce(self: Tensor, protocol: Any) -> tuple:
-    if self.requires_grad and not self.is_leaf:
-        raise RuntimeError("cannot pickle a tensor with history: detach() it first")
+    """Its memory and geometry; history and hooks stay behind, and what had one comes as a leaf."""
     return _rebuild, (
         type(self),
         self.storage_,

@@ -77,6 +77,13 @@ RESULTS: dict[str, Callable[[DType], tuple[DType, DType]]] = {
 }
 
 
+_INSTEAD: dict[str, tuple[type[Exception], str]] = {  # what else serves a dtype that is refused
+    "sub": (RuntimeError, "use `^` or logical_xor() on bool tensors"),
+    "neg": (RuntimeError, "use `~` or logical_not() on a bool tensor"),
+    "bitwise_not": (TypeError, "~ is for integer and bool tensors; logical_not() is for any"),
+}
+
+
 class Elementwise(Op):
     """`loop(*arrays, out=None)`; `result` says which dtype it computes in and which it gives.
 
@@ -138,7 +145,10 @@ class Elementwise(Op):
     def _checked(self, dtype: DType) -> tuple[DType, DType]:
         kind = ("bool", "integral", "floating", "complex")[dtype.category]
         if kind in self.deny or dtype.name in self.deny:
-            raise NotImplementedError(f'"{self.name}" is not implemented for {dtype.name} tensors')
+            reason = f'"{self.name}" is not implemented for {dtype.name} tensors'
+            if self.name in _INSTEAD:
+                raise _INSTEAD[self.name][0](f"{reason}; {_INSTEAD[self.name][1]}")
+            raise NotImplementedError(reason)
         return self._rule(dtype)
 
     def spec(self, *inputs: Any, **params: Any) -> tuple:

@@ -18,6 +18,7 @@ from ..autograd.rules import Rules, joint
 from ..autograd.saved import Packed
 from ..op import Op, primitive
 from ..runtime import host, layout, parallel
+from ..runtime.quiet import quiet
 from ..tensor import Tensor, wrap
 from . import rows
 from .api import attach
@@ -319,7 +320,8 @@ def _store(x: Tensor, key: Any, value: Any) -> bool:
             elif not _same_memory(target, source):
                 return False
         elif x.dtype.category == 2 and source.__class__ in (int, float):
-            target[...] = source
+            with quiet():
+                target[...] = source
         else:
             return False
     except (IndexError, ValueError, OverflowError):
@@ -365,5 +367,11 @@ def put_in_place(
     return index_put_op.inplace(x, value, *indices, dims=dims, accumulate=accumulate)
 
 
+def delitem(self: Tensor, key: Any) -> None:
+    """Refused: a tensor's elements can be changed, not deleted."""
+    raise TypeError("Tensor does not support deleting items; index the ones to keep, as x[kept]")
+
+
 attach("__getitem__", getitem)
+attach("__delitem__", delitem)
 attach("__setitem__", setitem)

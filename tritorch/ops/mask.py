@@ -141,23 +141,19 @@ def fill_value(name: str, x: Tensor, value: Any) -> Tensor:
                 f"{name} only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._data.ndim} dimension(s)."
             )
-        if not dtypes.can_cast(value.dtype, x.dtype) and value.dtype.category > x.dtype.category:
+        if value.dtype.is_complex and x.dtype.category in (1, 2):
             raise RuntimeError(
                 f"{name}: value of {value.dtype} cannot be converted to type {x.dtype} without "
                 "overflow"
             )
+        if x.dtype.category == 1 and value.dtype is not x.dtype and value.is_cpu:
+            dtypes.held(name, value.item(), x.dtype)  # type: ignore[attr-defined]
         return value
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, bool | int | float | complex):
         raise TypeError(f"{name}(): argument 'value' must be Number, not {type(value).__name__}")
-    kind = dtypes.of_scalar(value).category
-    whole = x.dtype.category == 1 and kind == 2
-    if (kind == 3 > x.dtype.category) or (whole and value != int(value.real)):
-        raise RuntimeError(
-            f"{name}: value cannot be converted to type {x.dtype} without overflow: {value}"
-        )
-    return from_data(np.asarray(value).astype(x.dtype.np))
+    return from_data(np.asarray(dtypes.held(name, value, x.dtype)).astype(x.dtype.np))
 
 
 @publish(masked_fill_op, out=False)

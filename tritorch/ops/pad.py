@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..op import primitive
 from ..runtime import host
 from ..tensor import Tensor
@@ -85,6 +86,7 @@ def constant_pad_nd(input: Tensor, pad: Sequence[int], value: Any = 0) -> Tensor
     """`input` with elements of `value` around it; `pad` as in `nn.functional.pad`."""
     if isinstance(value, Tensor):
         value = value.item()  # type: ignore[attr-defined]
+    value = dtypes.held("constant_pad_nd", value, input.dtype)
     return constant_op(input, pad=_pairs("constant_pad_nd", pad, input._data.ndim), value=value)
 
 

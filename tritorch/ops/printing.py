@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..device import get_default_device
 from ..tensor import Tensor
 from .api import PUBLIC, attach
 from .copy import to_array
@@ -154,7 +153,7 @@ def _elements(t: Tensor, indent: int) -> str:
 def _suffixes(t: Tensor) -> list[str]:
     """What follows the elements: device, size, dtype, history."""
     found = []
-    if t.device != get_default_device() and not t.is_cpu:
+    if not t.is_cpu:
         found.append(f"device='{t.device}'")
     default = dtypes.get_default_dtype()
     empty = not t._data.size
