@@ -100,7 +100,7 @@ class no_grad(_Mode):
 class enable_grad(_Mode):
     """Operators in the block are recorded, also inside `no_grad`, but not inside `inference_mode`.
 
-    What is made inside `inference_mode` has no history; `inference_mode(False)` ends it for a block.
+    What is made inside `inference_mode` has no history; `inference_mode(False)` ends it.
     """
 
     setting = {"grad": True}

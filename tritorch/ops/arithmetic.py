@@ -387,7 +387,8 @@ def where(
         )
     if not (isinstance(args[1], Tensor) and isinstance(args[2], Tensor)):
         dtype = where_op.types(args)[1]
-        args = condition, *(x if isinstance(x, Tensor) else dtypes.held("where", x, dtype) for x in args[1:])
+        held = (x if isinstance(x, Tensor) else dtypes.held("where", x, dtype) for x in args[1:])
+        args = condition, *held
     return where_op(*args) if out is None else into(where_op, out, *args)
 
 
