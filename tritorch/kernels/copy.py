@@ -1,4 +1,4 @@
-"""Copies between strided arrays with a cast, and what is made of copies: cat, pad, flip, roll.
+"""Copies between strided arrays with a cast, and what is made of copies: cat, flip, roll.
 
 Three kernels copy: a flat one where both sides are dense, one over rows, and one over square tiles
 where the fastest dimensions of the two sides differ: each is then read or written along memory.

@@ -10,16 +10,9 @@ from ..op import primitive
 from ..return_types import named
 from ..tensor import Tensor
 from .api import called, public
-from .linalg_factor import (
-    cholesky_op,
-    converged,
-    eig_op,
-    eigh_op,
-    inverse_adjoint,
-    qr_op,
-    svd_op,
-)
+from .linalg_factor import cholesky_op, converged, eig_op, eigh_op, inverse_adjoint, qr_op
 from .linalg_host import checked, fail_first, not_positive, numbers
+from .linalg_singular import svd_op
 from .linalg_solve import spd
 
 linalg_cholesky_ex = named("linalg_cholesky_ex", "L info")

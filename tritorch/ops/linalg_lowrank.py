@@ -12,8 +12,9 @@ from typing import Any
 from ..tensor import Tensor
 from .api import PUBLIC, attach, called, public
 from .linalg_decompose import cholesky
-from .linalg_factor import eigh_op, qr_op, svd_op
+from .linalg_factor import eigh_op, qr_op
 from .linalg_host import adjoint, checked
+from .linalg_singular import svd_op
 from .linalg_solve import triangular_op
 from .random import randn
 
