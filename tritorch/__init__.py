@@ -154,6 +154,7 @@ from .ops import (  # noqa: F401
     storages,
     strided as _strided,
     symbolic,
+    ternary,
     unary,
     unsupported,
     vector_norm,

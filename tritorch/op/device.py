@@ -96,7 +96,7 @@ class OnDevice:
         replay.keep(*kind, recorder.replay(outs, len(self.outputs) == 1))  # type: ignore
         return True
 
-    def _again(self, known: replay.Replay, owner: Any, outs: list | None, inputs: list) -> list:
+    def _again(self, known: replay.Replay, owner: Any, outs: list | None, inputs: Sequence) -> list:
         """The launches of an earlier call, on these arrays; the results where none are given."""
         try:
             if outs is None:

@@ -19,7 +19,8 @@ from . import activation_loops as loops, lines
 from .activation_loops import CUBIC, INV_SQRT_2PI, SQRT_2_OVER_PI
 from .api import FUNCTIONAL, PUBLIC, unary
 from .arithmetic import where
-from .elementwise import NO_PARAMS, Elementwise, into, unary_call
+from .elementwise import NO_PARAMS, Elementwise
+from .elementwise_forms import into, unary_call
 
 REAL = ("bool", "complex")
 _DIRECT = {float32, float64}

@@ -13,8 +13,9 @@ from ..op import check_writable, copy_data
 from ..tensor import Tensor
 from .arguments import explained, renamed
 from .autocast import listed
-from .elementwise import Elementwise, binary_call, into, operands, resize_out, unary_call
+from .elementwise import Elementwise
 from .elementwise_docs import described
+from .elementwise_forms import binary_call, into, operands, resize_out, unary_call
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
 FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`

@@ -15,7 +15,8 @@ from ..op import Op, copy_data, method, primitive
 from ..runtime import host, layout, parallel
 from ..tensor import Tensor
 from .api import attach, public
-from .elementwise import SCALARS, Elementwise, as_operand, check_overlap, loop, zero
+from .elementwise import SCALARS, Elementwise, check_overlap, loop, zero
+from .elementwise_forms import as_operand
 from .view import expand
 
 

@@ -20,7 +20,7 @@ from ..runtime.quiet import quiet
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .copy import to
-from .elementwise import as_operand
+from .elementwise_forms import as_operand
 from .interop import from_cuda_array
 from .view import ints
 

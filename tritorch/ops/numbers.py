@@ -12,7 +12,8 @@ from ..op import joint, primitive
 from ..tensor import Tensor
 from .api import attach, binary, called, public
 from .arithmetic import pow
-from .elementwise import Elementwise, loop, operands, unknown
+from .elementwise import Elementwise, loop, unknown
+from .elementwise_forms import operands
 
 _WHOLE = ("floating", "complex", "bool")
 
