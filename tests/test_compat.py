@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import multiprocessing.spawn
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
 
 
 def test_undoing_leaves_nothing() -> None:
+    prepare = multiprocessing.spawn.get_preparation_data
     before = set(vars(tritorch)), set(vars(tritorch.nn)), set(sys.modules), tritorch.__version__
     install_as_torch()
     inner = importlib.import_module("torch.nn.modules.conv")
@@ -86,7 +88,9 @@ def test_undoing_leaves_nothing() -> None:
 
     assert inner.Conv2d is tritorch.nn.Conv2d
     install_as_torch()  # a second call is nothing
+    assert multiprocessing.spawn.get_preparation_data is not prepare
     uninstall_as_torch()
+    assert multiprocessing.spawn.get_preparation_data is prepare
     assert set(vars(tritorch)) == before[0] and set(vars(tritorch.nn)) == before[1]
     assert not [n for n in sys.modules if n.partition(".")[0] == "torch"]
     assert tritorch.__version__ == before[3]
@@ -171,3 +175,57 @@ def test_errors_and_exit_codes_of_scripts_are_theirs(tmp_path: Path) -> None:
     done = run("absent.py", cwd=tmp_path)
     assert done.returncode == 1 and "no such file" in done.stderr
     assert run(cwd=tmp_path).returncode == 2
+
+
+SPAWNS = """
+import torch, torch.nn as nn, torch.nn.functional as F
+import torch.multiprocessing as mp
+from torch.utils.data import DataLoader, Dataset
+
+class Squares(Dataset):
+    def __init__(self, f):
+        self.f = f
+    def __len__(self):
+        return 6
+    def __getitem__(self, k):
+        return self.f(torch.tensor(float(k - 2)))
+
+def train(rank, model, queue):
+    assert torch.__version__ >= "2.0" and isinstance(model, nn.Module)
+    queue.put((rank, model(torch.ones(2)).item()))
+
+if __name__ == "__main__":
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu"
+    for method in ("spawn", "forkserver"):
+        loader = DataLoader(Squares(F.relu), 3, num_workers=2, multiprocessing_context=method)
+        print([x.tolist() for x in loader])
+    mp.set_start_method("spawn", force=True)
+    model, queue = nn.Linear(2, 1), mp.Queue()
+    for p in model.parameters():
+        nn.init.constant_(p, 2.0)
+    processes = [mp.Process(target=train, args=(k, model, queue)) for k in range(2)]
+    for p in processes:
+        p.start()
+    print(sorted(queue.get() for p in processes))
+    for p in processes:
+        p.join()
+"""
+
+
+def test_processes_started_anew_have_it_too(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(SPAWNS)
+    done = run("train.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    batches = "[[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]"
+    assert done.stdout.splitlines() == [batches, batches, "[(0, 6.0), (1, 6.0)]"]
+
+
+def test_without_an_accelerator() -> None:
+    accelerator = tritorch.accelerator
+    if accelerator.is_available():
+        pytest.skip("there is one here")
+    assert accelerator.current_accelerator() is None and accelerator.device_count() == 0
+    with pytest.raises(RuntimeError, match="when none is available"):
+        accelerator.synchronize()
+    with accelerator.device_index(None):
+        pass

@@ -37,6 +37,7 @@ LAYERS = (
         "cpu",
         "func",
         "cuda",
+        "accelerator",
         "amp",
     ),
     ("backends", "settings"),

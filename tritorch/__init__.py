@@ -182,6 +182,7 @@ globals().update(PUBLIC)
 __version__ = "0.1.0"
 
 from . import (  # noqa: E402  after the operators
+    accelerator as accelerator,
     amp as amp,
     backends as backends,
     compiler as compiler,

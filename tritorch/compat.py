@@ -21,6 +21,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from multiprocessing import spawn
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -266,14 +267,44 @@ def own(name: str) -> ModuleType | None:
     return found if isinstance(found, ModuleType) and not isinstance(found, Around) else None
 
 
+class _Again:
+    """Pickled to a process that is started anew, it installs the hook there."""
+
+    def __reduce__(self) -> tuple:
+        return _in_child, ()
+
+
+def _in_child() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parent has said it
+        install_as_torch()
+
+
+def _prepared(data: dict[str, Any]) -> dict[str, Any]:
+    """What multiprocessing tells a new process before that imports the script again."""
+    return {"tritorch": _Again(), **data} if _active else data
+
+
+def _follow_processes() -> None:
+    """Lets processes by "spawn" and "forkserver" have the hook too; without it nothing changes."""
+    plain = spawn.get_preparation_data
+    if not hasattr(plain, "plain"):
+
+        def get(name: str) -> dict[str, Any]:
+            return _prepared(plain(name))
+
+        get.plain = plain  # type: ignore[attr-defined]
+        spawn.get_preparation_data = get  # type: ignore[assignment]
+
+
 _active: list[tuple[Finder, str]] = []
 
 
 def install_as_torch() -> None:
     """From now on `import torch` is tritorch, in this process, and `torch.__version__` a 2.x.
 
-    An installed torch is hidden, with a warning. RuntimeError where torch was imported before:
-    objects of both would meet.
+    Processes that this one starts have it too. An installed torch is hidden, with a warning.
+    RuntimeError where torch was imported before: objects of both would meet.
 
     Example:
         >>> import tritorch
@@ -297,6 +328,7 @@ def install_as_torch() -> None:
     finder = Finder()
     sys.meta_path.insert(0, finder)
     _active.append((finder, tritorch.__version__))
+    _follow_processes()
     tritorch.__version__ = TorchVersion(VERSION)
 
 
@@ -304,6 +336,9 @@ def uninstall_as_torch() -> None:
     """Undoes `install_as_torch`: modules named torch are forgotten, all else is as before."""
     import tritorch
 
+    spawn.get_preparation_data = getattr(
+        spawn.get_preparation_data, "plain", spawn.get_preparation_data
+    )
     while _active:
         finder, version = _active.pop()
         sys.meta_path.remove(finder)

@@ -1,6 +1,23 @@
 """Transforms of images: PIL's, and tensors `(..., C, H, W)`."""
 
 from . import functional as functional
+from ._fixed import (
+    CenterCrop as CenterCrop,
+    Compose as Compose,
+    ConvertImageDtype as ConvertImageDtype,
+    FiveCrop as FiveCrop,
+    Grayscale as Grayscale,
+    Lambda as Lambda,
+    LinearTransformation as LinearTransformation,
+    Normalize as Normalize,
+    Pad as Pad,
+    PILToTensor as PILToTensor,
+    Resize as Resize,
+    Scale as Scale,
+    TenCrop as TenCrop,
+    ToPILImage as ToPILImage,
+    ToTensor as ToTensor,
+)
 from ._geometry import (
     InterpolationMode as InterpolationMode,
 )
@@ -31,21 +48,4 @@ from .autoaugment import (
     AutoAugmentPolicy as AutoAugmentPolicy,
     RandAugment as RandAugment,
     TrivialAugmentWide as TrivialAugmentWide,
-)
-from .transforms import (
-    CenterCrop as CenterCrop,
-    Compose as Compose,
-    ConvertImageDtype as ConvertImageDtype,
-    FiveCrop as FiveCrop,
-    Grayscale as Grayscale,
-    Lambda as Lambda,
-    LinearTransformation as LinearTransformation,
-    Normalize as Normalize,
-    Pad as Pad,
-    PILToTensor as PILToTensor,
-    Resize as Resize,
-    Scale as Scale,
-    TenCrop as TenCrop,
-    ToPILImage as ToPILImage,
-    ToTensor as ToTensor,
 )

@@ -11,8 +11,8 @@ from ...nn.module import Module
 from ...ops.api import PUBLIC
 from ...tensor import Tensor
 from . import functional as F
+from ._fixed import _Shown, chance, integer, span, uniform
 from ._geometry import InterpolationMode, antialias_of, mode_of, pair
-from .transforms import _Shown, chance, integer, span, uniform
 
 NEAREST, BILINEAR = InterpolationMode.NEAREST, InterpolationMode.BILINEAR
 Degrees = float | Sequence[float]

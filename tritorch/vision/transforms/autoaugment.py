@@ -14,8 +14,8 @@ import numpy as np
 
 from ...nn.module import Module
 from . import functional as F
+from ._fixed import chance, integer
 from ._geometry import InterpolationMode
-from .transforms import chance, integer
 
 NEAREST = InterpolationMode.NEAREST
 Step = tuple[str, float, int | None]

@@ -16,8 +16,8 @@ from ....ops.api import PUBLIC
 from ....ops.random_gamma import _standard_gamma
 from ....tensor import Tensor
 from ..._pillow import is_pil
-from .. import _random, autoaugment, transforms as first
-from ..transforms import integer
+from .. import _fixed as first, _random, autoaugment
+from .._fixed import integer
 from . import functional as F
 
 
