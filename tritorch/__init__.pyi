@@ -77,6 +77,7 @@ has_mkl = has_mkldnn = False
 half, float, double, short, int, long = (float16, float32, float64, int16, int32, int64)
 cfloat, cdouble = (complex64, complex128)
 __version__ = '0.1.0'
+from . import accelerator as accelerator
 from . import amp as amp
 from . import backends as backends
 from . import compiler as compiler
