@@ -77,6 +77,7 @@ from .ops import (  # noqa: F401
     convolution,
     copy,
     create,
+    create_new,
     cross_entropy,
     ctc,
     diag,
