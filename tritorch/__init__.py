@@ -136,6 +136,7 @@ from .ops import (  # noqa: F401
     random,
     random_draws,
     random_gamma,
+    ranges,
     rearrange,
     recurrent,
     recurrent_layers,

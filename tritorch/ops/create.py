@@ -16,9 +16,9 @@ from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..op import users_level
 from ..runtime import host, layout
-from ..runtime.quiet import quiet
 from ..tensor import Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
+from .contents import as_array
 from .copy import to
 from .elementwise_forms import as_operand
 from .interop import from_cuda_array
@@ -33,83 +33,6 @@ def finish(t: Tensor, device: Any, requires_grad: bool) -> Tensor:
     if state.inference:
         t._inference = True
     return t.requires_grad_() if requires_grad else t
-
-
-def _contents(data: Any, name: str) -> Any:
-    """Nested sequences with the tensors in them replaced by their values."""
-    if isinstance(data, Tensor):
-        return data.detach().cpu()._data  # type: ignore[attr-defined]
-    if isinstance(data, list | tuple):
-        return [_contents(x, name) for x in data]
-    if isinstance(data, range):
-        return list(data)
-    return data
-
-
-def _infer(array: np.ndarray, data: Any) -> DType:
-    """Python floats get the default dtype, NumPy's values keep theirs."""
-    if array.dtype == np.float64 and not _holds_numpy(data):
-        return dtypes.get_default_dtype()
-    if array.dtype == np.complex128 and not _holds_numpy(data):
-        return dtypes.get_default_dtype().to_complex()
-    return dtypes.of(array.dtype)
-
-
-def _holds_numpy(data: Any) -> bool:
-    while isinstance(data, list | tuple) and len(data):
-        data = data[0]
-    return isinstance(data, np.ndarray | np.generic) or (isinstance(data, Tensor) and data.ndim > 0)
-
-
-def _as_array(data: Any, dtype: DType | None, name: str) -> np.ndarray:
-    """A fresh array of what `tensor` and its like accept."""
-    if isinstance(data, np.ndarray | np.generic):
-        array = np.array(data)
-        return array if dtype is None else array.astype(dtype.np)
-    if isinstance(data, list | tuple) and not data:
-        return np.zeros((0,), (dtype or dtypes.get_default_dtype()).np)
-    plain = _contents(data, name)
-    try:
-        array = np.array(plain)
-    except ValueError as error:
-        raise ValueError(
-            f"{name}: expected sequences of equal length at every dimension: {error}"
-        ) from None
-    if array.dtype == np.object_:
-        array = _large(array, dtype, name)
-    if array.dtype.kind not in "biufcV":
-        bad = type(plain).__name__ if not isinstance(plain, list) else "a sequence that holds one"
-        raise TypeError(f"{name}: new(): invalid data type: a tensor cannot be made of {bad}")
-    if dtype is None and array.dtype == np.uint64 and not _holds_numpy(data):
-        _in_range(array, dtypes.int64, name)
-    target = dtype or _infer(array, data)
-    if target is not dtypes.bool_ and array.dtype.kind == "c" and not target.is_complex:
-        raise RuntimeError(f"{name}: value cannot be converted to type {target} without overflow")
-    if target.category == 1 and array.dtype != target.np:
-        _in_range(array, target, name)
-    with quiet():  # what is too large for a floating-point dtype is infinite
-        return array.astype(target.np)
-
-
-def _large(array: np.ndarray, dtype: DType | None, name: str) -> np.ndarray:
-    """Python integers beyond 64 bits, which only floating-point dtypes and bool can hold."""
-    values = array.ravel().tolist()
-    if None in values:
-        raise RuntimeError(f"{name}: Could not infer dtype of NoneType")
-    if not all(isinstance(x, int | float) for x in values):
-        return array
-    whole = dtype.category == 1 if dtype else all(isinstance(x, int) for x in values)
-    if whole:
-        most = max(values, key=abs)
-        raise ValueError(f"{name}: Overflow when unpacking long long: {most} is beyond 64 bits")
-    return array.astype(np.float64)
-
-
-def _in_range(array: np.ndarray, dtype: DType, name: str) -> None:
-    """Refuse numbers that an integer dtype cannot hold; NaN is the least of its array."""
-    if array.size and array.dtype != np.bool_:
-        dtypes.held(name, array.min().item(), dtype)
-        dtypes.held(name, array.max().item(), dtype)
 
 
 def tensor(
@@ -139,7 +62,7 @@ def tensor(
         raise TypeError(
             f"tensor(): argument 'dtype' must be tritorch.dtype, not {type(dtype).__name__}"
         )
-    return finish(from_data(_as_array(data, dtype, "tensor")), device, requires_grad)
+    return finish(from_data(as_array(data, dtype, "tensor")), device, requires_grad)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -479,76 +402,6 @@ def arange(
     return made if out is None else write_out("arange", out, made)
 
 
-def linspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    *,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """`steps` numbers evenly spaced from `start` to `end`, both included."""
-    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
-    if steps < 0:
-        raise RuntimeError("linspace: number of steps must be non-negative")
-    wide = any(isinstance(v, complex) for v in (start, end))
-    default = dtypes.get_default_dtype()
-    dtype = (
-        dtype
-        or (out.dtype if out is not None else None)
-        or (default.to_complex() if wide else default)
-    )
-    data = _spaced(start, end, steps, dtype, "linspace").astype(dtype.np)
-    made = finish(from_data(data), device, requires_grad)
-    return made if out is None else write_out("linspace", out, made)
-
-
-def _end(value: Any, dtype: DType, name: str) -> Any:
-    """An end of a range as its dtype holds it: cut to a whole number, wrapped where unsigned."""
-    if dtype.category == 0:
-        raise NotImplementedError(f'{name}: "{name}_cpu" not implemented for {dtype}')
-    return value if dtype.category > 1 else dtypes.held(name, value, dtype)
-
-
-def _spaced(start: Any, end: Any, steps: int, dtype: DType, name: str) -> np.ndarray:
-    """Numbers at equal steps, those of each half counted from its own end; not yet cast."""
-    start, end = _end(start, dtype, name), _end(end, dtype, name)
-    if steps < 2:
-        return np.array([start] * steps)
-    with quiet():
-        step, i = (end - start) / (steps - 1), np.arange(steps)
-        return np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
-
-
-def logspace(
-    start: Any,
-    end: Any,
-    steps: int,
-    base: float = 10.0,
-    *,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """`base` to the powers `linspace(start, end, steps)`."""
-    start, end = (v.item() if isinstance(v, Tensor) else v for v in (start, end))  # type: ignore[attr-defined]
-    if steps < 0:
-        raise RuntimeError("logspace: number of steps must be non-negative")
-    dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
-    powers = _spaced(start, end, steps, dtype, "logspace")
-    with quiet():
-        data = np.power(float(base), powers).astype(dtype.np)
-    made = finish(from_data(data), device, requires_grad)
-    return made if out is None else write_out("logspace", out, made)
-
-
 def eye(
     n: int,
     m: int | None = None,
@@ -584,7 +437,7 @@ def scalar_tensor(
     )
 
 
-for _f in (tensor, from_numpy, as_tensor, arange, linspace, logspace, eye, scalar_tensor):
+for _f in (tensor, from_numpy, as_tensor, arange, eye, scalar_tensor):
     PUBLIC[_f.__name__] = _f
 PUBLIC["asarray"] = asarray
 
