@@ -1,6 +1,6 @@
 """Neural network layers, losses and their containers."""
 
-from . import functional, init, parallel, utils
+from . import functional, init, modules as modules, parallel, utils
 from .activation import (
     CELU,
     ELU,

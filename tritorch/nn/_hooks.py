@@ -42,6 +42,32 @@ def add_hook(
     return handle
 
 
+class EveryModule:
+    """The hooks of all modules, which `tritorch.nn.modules.module` registers.
+
+    `calls` has those around calls, so that a call without any asks one dictionary.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[int, bool] = {}
+        self.forward_pre, self.forward = OrderedDict(), OrderedDict()
+        self.with_kwargs: dict[int, bool] = {}
+        self.always_called: dict[int, bool] = {}
+        self.backward_pre, self.backward = OrderedDict(), OrderedDict()
+        self.registration = {kind: OrderedDict() for kind in ("buffer", "module", "parameter")}
+
+    def registered(self, kind: str, module: Any, name: str, value: Any) -> Any:
+        """What the hooks of registrations make of a value."""
+        for hook in list(self.registration[kind].values()):
+            new = hook(module, name, value)
+            if new is not None:
+                value = new
+        return value
+
+
+EVERY = EveryModule()
+
+
 class _Boundary(Node):
     """Passes gradients on as `rule(grads)` returns them: the edge of a module."""
 
@@ -215,24 +241,26 @@ class HookMethods:
         try:
             return self._hooked_forward(args, kwargs, called, result)
         except Exception:
-            for key in self._forward_hooks_always_called:
-                if key in self._forward_hooks and key not in called:
-                    self._call_after_error(key, args, kwargs, result[0])
+            always = {**EVERY.always_called, **self._forward_hooks_always_called}
+            hooks = {**EVERY.forward, **self._forward_hooks}
+            for key in always:
+                if key in hooks and key not in called:
+                    self._call_after_error(key, hooks[key], args, kwargs, result[0])
             raise
 
     def _hooked_forward(self, args: tuple, kwargs: dict, called: set[int], kept: list) -> Any:
-        for key, hook in list(self._forward_pre_hooks.items()):
+        for key, hook in [*EVERY.forward_pre.items(), *self._forward_pre_hooks.items()]:
             args, kwargs = self._before(key, hook, args, kwargs)
         around = None
-        if self._backward_hooks or self._backward_pre_hooks:
-            hooks, pre = self._backward_hooks.values(), self._backward_pre_hooks.values()
-            around = BackwardHooks(self, list(hooks), list(pre))
+        hooks = [*EVERY.backward.values(), *self._backward_hooks.values()]
+        pre = [*EVERY.backward_pre.values(), *self._backward_pre_hooks.values()]
+        if hooks or pre:
+            around = BackwardHooks(self, hooks, pre)
             args = around.enter(args)
         result = kept[0] = self.forward(*args, **kwargs)
-        for key, hook in list(self._forward_hooks.items()):
+        for key, hook in [*EVERY.forward.items(), *self._forward_hooks.items()]:
             called.add(key)
-            more = (kwargs,) if key in self._forward_hooks_with_kwargs else ()
-            replaced = hook(self, args, *more, result)
+            replaced = hook(self, args, *self._kwargs_for(key, kwargs), result)
             if replaced is not None:
                 result = kept[0] = replaced
         if around is None:
@@ -261,10 +289,15 @@ class HookMethods:
             )
         return replaced
 
-    def _call_after_error(self, key: int, args: tuple, kwargs: dict, result: Any) -> None:
-        more = (kwargs,) if key in self._forward_hooks_with_kwargs else ()
+    def _kwargs_for(self, key: int, kwargs: dict) -> tuple:
+        wanted = key in self._forward_hooks_with_kwargs or key in EVERY.with_kwargs
+        return (kwargs,) if wanted else ()
+
+    def _call_after_error(
+        self, key: int, hook: Callable, args: tuple, kwargs: dict, result: Any
+    ) -> None:
         try:
-            self._forward_hooks[key](self, args, *more, result)
+            hook(self, args, *self._kwargs_for(key, kwargs), result)
         except Exception as error:
             warnings.warn(
                 "module forward hook with ``always_call=True`` raised an exception that was "

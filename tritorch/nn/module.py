@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 
 from ..tensor import Tensor
 from ._convert import ConvertMethods
-from ._hooks import HookMethods
+from ._hooks import EVERY, HookMethods
 from ._state import StateMethods
 from ._takes import called_with
 from .parameter import Buffer, Parameter
 
 Self = TypeVar("Self", bound="Module")
+_EVERYWHERE = EVERY.calls
 _HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
@@ -85,6 +86,7 @@ class Module(HookMethods, StateMethods, ConvertMethods):
                 or self._forward_pre_hooks
                 or self._backward_hooks
                 or self._backward_pre_hooks
+                or _EVERYWHERE
             ):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
@@ -141,7 +143,7 @@ class Module(HookMethods, StateMethods, ConvertMethods):
             if parameter:
                 self.register_parameter(name, value)  # type: ignore[arg-type]
             else:
-                own["_modules"][name] = value
+                own["_modules"][name] = EVERY.registered("module", self, name, value)
         elif name in own.get("_parameters", ()) or name in own.get("_modules", ()):
             module = name in own["_modules"]
             raise TypeError(
@@ -187,7 +189,7 @@ class Module(HookMethods, StateMethods, ConvertMethods):
                 f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = EVERY.registered("buffer", self, name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
         else:
@@ -207,14 +209,14 @@ class Module(HookMethods, StateMethods, ConvertMethods):
                 f"created explicitly. To express '{name}' as a function of another Tensor, compute "
                 "the value in the forward() method."
             )
-        self._parameters[name] = param
+        self._parameters[name] = EVERY.registered("parameter", self, name, param)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module; None reserves the name."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{_typename(module)} is not a Module subclass")
         self._check_name("module", name, "_modules")
-        self._modules[name] = module
+        self._modules[name] = EVERY.registered("module", self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """The same as `add_module`."""
