@@ -29,34 +29,12 @@ from .device import CPU, device as Device
 from .dtypes import DType
 from .ops.copy import to
 from .runtime import host
+from .serialization_writer import BY_NAME, CLASSES, FORMAT, NAMES, Writer, address_of, bytes_of
 from .tensor import Size, Tensor, wrap
 
 __all__ = ["CheckpointError", "load", "save"]
 
 _KEY, _CHECK = "tritorch", "tritorch.crc32"
-_FORMAT = 1
-_NAMES = {
-    "BOOL": dtypes.bool_,
-    "U8": dtypes.uint8,
-    "U16": dtypes.uint16,
-    "U32": dtypes.uint32,
-    "U64": dtypes.uint64,
-    "I8": dtypes.int8,
-    "I16": dtypes.int16,
-    "I32": dtypes.int32,
-    "I64": dtypes.int64,
-    "F16": dtypes.float16,
-    "BF16": dtypes.bfloat16,
-    "F32": dtypes.float32,
-    "F64": dtypes.float64,
-    "F8_E4M3": dtypes.float8_e4m3fn,
-    "F8_E5M2": dtypes.float8_e5m2,
-    "C64": dtypes.complex64,
-}
-BY_NAME = {d.name: d for d in dtypes.ALL}
-CLASSES: dict[
-    str, Callable[[Tensor, bool], Tensor]
-] = {}  # kinds of tensors that stay what they are
 
 
 class CheckpointError(RuntimeError):
@@ -92,8 +70,8 @@ def save(
     """
     from safetensors.numpy import save as to_bytes, save_file
 
-    writer = _Writer(obj)
-    tree = {"format": _FORMAT, "tree": writer.tree, "checksums": writer.checksums()}
+    writer = Writer(obj)
+    tree = {"format": FORMAT, "tree": writer.tree, "checksums": writer.checksums()}
     text = json.dumps(tree, separators=(",", ":"))
     metadata = {_KEY: text, _CHECK: str(zlib.crc32(text.encode()))}
     if hasattr(f, "write"):
@@ -124,204 +102,6 @@ def _flush(path: str, flags: int) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-class _Writer:
-    """An object as a tree of JSON and the arrays that it names."""
-
-    def __init__(self, obj: Any) -> None:
-        self.arrays: dict[str, np.ndarray] = {}
-        self.found: list[tuple[dict[str, Any], np.ndarray, str]] = []
-        self.moved: dict[int, tuple[Any, np.ndarray]] = {}
-        self.open: set[int] = set()
-        self.tree = self.encode(obj, ())
-        self.place()
-
-    def checksums(self) -> dict[str, int]:
-        return {name: zlib.crc32(_bytes(a)) for name, a in self.arrays.items()}
-
-    def encode(self, x: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(x, np.generic):
-            x = x.item()
-        if x is None or isinstance(x, bool | str):
-            return x
-        if isinstance(x, int):
-            return int(x)
-        if isinstance(x, float):
-            return float(x) if math.isfinite(x) else {"float": repr(float(x))}
-        if isinstance(x, Tensor):
-            return self.tensor(x, path)
-        if isinstance(x, np.ndarray):
-            cell = {"array": None}
-            self.found.append((cell, x, ".".join(path)))
-            return cell
-        for kind, name, plain in (
-            (complex, "complex", lambda c: [c.real, c.imag]),
-            (bytes, "bytes", lambda b: b.hex()),
-            (DType, "dtype", lambda d: d.name),
-            (Device, "device", str),
-            (Size, "size", lambda s: list(s)),
-        ):
-            if isinstance(x, kind):
-                return {name: plain(x)}
-        return self.container(x, path)
-
-    def container(self, x: Any, path: tuple[str, ...]) -> Any:
-        where = ".".join(path) or "the object itself"
-        if id(x) in self.open:
-            raise ValueError(f"save: {where} contains itself")
-        self.open.add(id(x))
-        try:
-            if isinstance(x, Mapping):
-                return self.mapping(x, path)
-            if type(x) in (list, tuple, set, frozenset):
-                items = [self.encode(v, (*path, str(i))) for i, v in enumerate(x)]
-                return items if type(x) is list else {type(x).__name__: items}
-        finally:
-            self.open.discard(id(x))
-        return self.pickled(x, path)
-
-    def pickled(self, x: Any, path: tuple[str, ...]) -> dict[str, Any]:
-        """An object of a class of its own; its tensors are stored as all others are."""
-        known: dict[int, tuple[int, Tensor]] = {}
-        cells: list[Any] = []
-
-        class Pickler(pickle.Pickler):
-            def persistent_id(this, obj: Any) -> int | None:  # noqa: N805
-                if not isinstance(obj, Tensor):
-                    return None
-                if id(obj) not in known:
-                    known[id(obj)] = len(cells), obj
-                    cells.append(self.tensor(obj, (*path, str(len(cells)))))
-                return known[id(obj)][0]
-
-        buffer, kind = io.BytesIO(), f"{type(x).__module__}.{type(x).__qualname__}"
-        try:
-            Pickler(buffer, protocol=4).dump(x)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            where = ".".join(path) or "the object itself"
-            hint = "; save its state_dict()" if hasattr(x, "state_dict") else ""
-            raise TypeError(f"save: cannot save {kind} at {where}: {error}{hint}") from error
-        text = base64.b64encode(buffer.getvalue()).decode()
-        return {"object": text, "class": kind, "tensors": cells}
-
-    def mapping(self, x: Mapping, path: tuple[str, ...]) -> dict[str, Any]:
-        kind = "ordered" if isinstance(x, OrderedDict) else "dict"
-        if isinstance(x, Counter):
-            kind = "counter"
-        pairs = [
-            [self.encode(k, path), self.encode(v, (*path, str(k)))] for k, v in list(x.items())
-        ]
-        out: dict[str, Any] = {kind: pairs}
-        if getattr(x, "_metadata", None) is not None:
-            out["metadata"] = self.encode(x._metadata, (*path, "_metadata"))  # type: ignore[attr-defined]
-        return out
-
-    def tensor(self, t: Tensor, path: tuple[str, ...]) -> dict[str, Any]:
-        if t.is_meta:
-            raise TypeError(f"save: the tensor at {'.'.join(path)} is on the meta device: no data")
-        cell: dict[str, Any] = {"tensor": None}
-        for name, kind in CLASSES.items():
-            if type(t) is kind:
-                cell["class"] = name
-        if t.requires_grad:
-            cell["grad"] = True
-        data = t._data
-        if data.__class__ is not np.ndarray:
-            cell["device"] = str(t.device)
-            data = self.on_host(t)
-        self.found.append((cell, data, ".".join(path)))
-        return cell
-
-    def on_host(self, t: Tensor) -> np.ndarray:
-        """A copy of a tensor on a device; one for all tensors that are the same memory."""
-        data = t._data
-        key = (data.ptr, tuple(data.shape), tuple(data.strides), data.dtype.name)
-        if key not in self.moved:
-            self.moved[key] = (data, to(t.detach(), "cpu")._data)  # type: ignore[index]
-        return self.moved[key][1]  # type: ignore[index]
-
-    def place(self) -> None:
-        """Decide which array each tensor is stored in: memory that overlaps is stored once."""
-        spans = sorted(
-            (np.lib.array_utils.byte_bounds(a) if a.size else (-1, -1), i)
-            for i, (_, a, _) in enumerate(self.found)
-        )
-        groups: list[list[int]] = []
-        end = -1
-        for (low, high), i in spans:
-            if low < 0 or low >= end or not groups:
-                groups.append([])
-            groups[-1].append(i)
-            end = max(end, high)
-        for group in sorted(sorted(g) for g in groups):
-            self.store([self.found[i] for i in group])
-
-    def store(self, group: list[tuple[dict[str, Any], np.ndarray, str]]) -> None:
-        first, name = group[0][1], self.name(group[0][2])
-        same = all(
-            a.strides == first.strides
-            and a.shape == first.shape
-            and a.dtype == first.dtype
-            and _address(a) == _address(first)
-            for _, a, _ in group
-        )
-        if same:
-            order = _order(first)
-            stored = first.transpose(order)
-            self.arrays[name] = _storable(np.array(stored, order="C", copy=None))
-            shape = list(first.shape)
-            for cell, _, _ in group:
-                cell.update(_named(cell, name), dtype=dtypes.of(first.dtype).name)
-                if order != sorted(order) or self.arrays[name].shape != tuple(shape):
-                    cell.update(shape=shape, order=order)
-            return
-        bounds = [np.lib.array_utils.byte_bounds(a) for _, a, _ in group]
-        low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-        self.arrays[name] = _memory(group, low, high)
-        for cell, a, _ in group:
-            cell.update(_named(cell, name), dtype=dtypes.of(a.dtype).name, shape=list(a.shape))
-            cell.update(strides=list(a.strides), offset=_address(a) - low)
-
-    def name(self, path: str) -> str:
-        name, n = path or "tensor", 2
-        while name in self.arrays or name == "__metadata__":
-            name, n = f"{path}#{n}", n + 1
-        return name
-
-
-def _named(cell: dict[str, Any], name: str) -> dict[str, str]:
-    return {"array" if "array" in cell else "tensor": name}
-
-
-def _address(a: np.ndarray) -> int:
-    return a.__array_interface__["data"][0]
-
-
-def _order(a: np.ndarray) -> list[int]:
-    """The order of dimensions in memory, where they lie there without gaps; else the usual one."""
-    order = sorted(range(a.ndim), key=lambda d: (-a.strides[d], d))
-    return order if a.transpose(order).flags.c_contiguous else list(range(a.ndim))
-
-
-def _storable(a: np.ndarray) -> np.ndarray:
-    """An array of a dtype that safetensors knows."""
-    return a[..., None].view(np.float64) if a.dtype == np.complex128 else a
-
-
-def _memory(group: list[tuple[dict, np.ndarray, str]], low: int, high: int) -> np.ndarray:
-    """The bytes of memory from `low` up to `high` that the arrays use; 0 between them."""
-    out = np.zeros(high - low, np.uint8)
-    for _, a, _ in group:
-        at = out[_address(a) - low :]
-        view = np.lib.stride_tricks.as_strided(at.view(), (*a.shape, a.itemsize), (*a.strides, 1))
-        raw = np.ascontiguousarray(a).reshape(a.shape).view(f"V{a.itemsize}")[..., None]
-        np.copyto(view, raw.view(np.uint8))
-    return out
-
-
-def _bytes(a: np.ndarray) -> Any:
-    return a.reshape(-1).view(np.uint8)
 
 
 # -- loading ------------------------------------------------------------------------------------
@@ -422,10 +202,10 @@ class _Reader:
             if str(zlib.crc32(metadata[_KEY].encode())) != metadata[_CHECK]:
                 raise self.error("its structure is damaged: its checksum is wrong")
             saved = json.loads(metadata[_KEY])
-            if saved["format"] > _FORMAT:
+            if saved["format"] > FORMAT:
                 raise self.error(f"format {saved['format']} is newer than this version of tritorch")
             for k in names if self.checks else ():
-                if zlib.crc32(_bytes(self.array(k))) != saved["checksums"].get(k):
+                if zlib.crc32(bytes_of(self.array(k))) != saved["checksums"].get(k):
                     raise self.error(f"the values of {k!r} are damaged: their checksum is wrong")
             return self.decode(saved["tree"], map_location)
         except CheckpointError:
@@ -439,7 +219,7 @@ class _Reader:
             return self.made[name]
         entry = self.header[name]
         start, end = entry["data_offsets"]
-        shape, dtype = tuple(entry["shape"]), _NAMES.get(entry["dtype"])
+        shape, dtype = tuple(entry["shape"]), NAMES.get(entry["dtype"])
         if dtype is None:
             raise self.error(f"{name!r} has the dtype {entry['dtype']}, which no tensor has")
         if any(not isinstance(n, int) or n < 0 for n in (*shape, start, end)):
@@ -453,7 +233,7 @@ class _Reader:
         if self.left < 0:
             raise self.error("its tensors overlap")
         raw = self.read(self.begin + start, self.begin + end)
-        if _address(raw) % dtype.itemsize:  # mapped, and written by another program
+        if address_of(raw) % dtype.itemsize:  # mapped, and written by another program
             raw = raw.copy()
         self.made[name] = np.asarray(raw).view(dtype.np).reshape(shape)
         return self.made[name]

@@ -23,7 +23,8 @@ from . import dtypes, formats
 from .dtypes import DType
 from .ops.create import empty
 from .ops.interop import TYPE_NAMES
-from .serialization import BY_NAME, CLASSES, check_grad, device_of, located
+from .serialization import check_grad, device_of, located
+from .serialization_writer import BY_NAME, CLASSES
 from .tensor import Size, Tensor, wrap
 from .unpickle import Builder, UnpickleError, end_of, hashable, unpickle
 

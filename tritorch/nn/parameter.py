@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..ops import create
-from ..serialization import CLASSES
+from ..serialization_writer import CLASSES
 from ..tensor import Tensor
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "is_lazy"]
