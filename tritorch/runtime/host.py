@@ -14,6 +14,7 @@ from collections import defaultdict
 import numpy as np
 
 from . import layout
+from .memory import POISON, poison_wanted
 
 SMALL = 64 * 1024
 ALIGNMENT = 64
@@ -106,6 +107,7 @@ def _default_limit() -> int:
 
 
 pool = Pool(_default_limit())
+poisoned = poison_wanted()  # whether fresh memory is filled with NaN
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.ndarray:
@@ -114,9 +116,16 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.
     if found is not None:
         return empty(tuple([shape[d] for d in found]), dtype).transpose(layout.inverse(found))
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < SMALL:
-        return np.empty(shape, dtype)
-    return pool.take(nbytes).view(dtype).reshape(shape)
+    small = nbytes < SMALL
+    out = np.empty(shape, dtype) if small else pool.take(nbytes).view(dtype).reshape(shape)
+    return poison(out) if poisoned else out
+
+
+def poison(x: np.ndarray) -> np.ndarray:
+    """The array, filled with NaN, or -1 in integers: for tests, to show reads of fresh memory."""
+    if x.nbytes and x.dtype.kind not in "OUSMm":
+        x.fill(np.frombuffer(bytes([POISON]) * x.itemsize, x.dtype)[0])
+    return x
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
