@@ -287,6 +287,11 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert load(path) == {"x": 1} and os.listdir(tmp_path) == ["x"]
 
 
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"save: the folder .*nowhere does not exist"):
+        save(torch.ones(1), tmp_path / "nowhere" / "x.safetensors")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs file modes")
 def test_files_have_the_usual_mode(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()

@@ -78,6 +78,8 @@ def save(
         f.write(to_bytes(writer.arrays, metadata))  # type: ignore[union-attr]
         return
     path = os.path.realpath(os.fspath(f))  # type: ignore[arg-type]
+    if not os.path.isdir(os.path.dirname(path)):
+        raise FileNotFoundError(f"save: the folder {os.path.dirname(path)} does not exist")
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb"):  # fails here where the folder is missing or not writable

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ... import dtypes
-from ...ops import create, random
+from ...ops import create, random, random_draws
 
 __all__ = [
     "BatchSampler",
@@ -125,7 +125,7 @@ class WeightedRandomSampler(Sampler):
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
     def __iter__(self) -> Iterator[int]:
-        drawn = random.multinomial(
+        drawn = random_draws.multinomial(
             self.weights, self.num_samples, self.replacement, generator=self.generator
         )
         return iter(drawn.tolist())
