@@ -16,7 +16,7 @@ from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..op import users_level
 from ..runtime import host, layout
-from ..tensor import Tensor, from_data, new, wrap
+from ..tensor import Size, Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .contents import as_array
 from .copy import to
@@ -446,10 +446,10 @@ PUBLIC["asarray"] = asarray
 
 
 def _legacy(cls: type, *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """`Tensor(2, 3)`, `Tensor([1., 2.])`, `Tensor(other)`."""
+    """`Tensor(2, 3)`, `Tensor([1., 2.])` of any sequence, `Tensor(other)`."""
     if len(args) == 1 and isinstance(args[0], Tensor):
         made = args[0].detach()
-    elif len(args) == 1 and isinstance(args[0], list | tuple | np.ndarray):
+    elif len(args) == 1 and hasattr(args[0], "__getitem__") and not isinstance(args[0], Size):
         made = tensor(args[0], dtype=dtype or dtypes.get_default_dtype(), device=device)
     else:
         made = allocate(ints("Tensor", args) if args else (0,), dtype, device, None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..device import CPU, device as Device
 from ..dtypes import DType
@@ -34,6 +36,14 @@ class UntypedStorage:
             base = make_tensor(list(source), dtype=self.dtype, device=device)
         self._storage, self._tensor = base.storage_, base
         self.device = base.device
+
+    @classmethod
+    def from_file(
+        cls, filename: Any, shared: bool = False, nbytes: int = 0, *, size: int | None = None
+    ) -> Any:
+        """The first `nbytes` of a file, or `size` elements, mapped as by `torch.from_file`."""
+        count = nbytes // cls.dtype.itemsize if size is None else size
+        return cls(PUBLIC["from_file"](filename, shared, count, dtype=cls.dtype))
 
     @property
     def elements(self) -> Any:
@@ -80,6 +90,9 @@ class UntypedStorage:
 
     def __iter__(self) -> Iterator:
         return iter(self.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.elements.cpu().numpy(), dtype, copy=copy)
 
     def tolist(self) -> list:
         """The elements as Python numbers."""
