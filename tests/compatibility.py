@@ -31,6 +31,19 @@ aside; these are small models, where the time of a call counts for most.
 | --- | --- | ---: | ---: | ---: |
 """
 
+FOOT = """
+The programs are written for these tests, and use what well-known public ones use:
+
+- pytorch/examples: mnist, vae, dcgan, word_language_model, time_sequence_prediction, super_resolution,
+  siamese_network, fast_neural_style, reinforcement_learning, gat
+- karpathy/nanoGPT and minGPT (char_gpt), lucidrains/denoising-diffusion-pytorch (diffusion),
+  milesial/Pytorch-UNet (unet), harvardnlp/annotated-transformer (translation), vwxyzjn/cleanrl (dqn,
+  actor_critic), lucidrains/vit-pytorch (vit), openai/CLIP (clip), cbfinn/maml (maml)
+
+What asks for `torchvision` or `torchtext` gets `tritorch.vision` and `tritorch.text`; their programs
+stand in `tests/test_vision.py` and `tests/test_text.py`, as these packages are not beside torch here.
+"""
+
 
 class Run(NamedTuple):
     losses: list[float]
@@ -79,7 +92,7 @@ def main() -> None:
         python=platform.python_version(),
         date=time.strftime("%Y-%m-%d"),
     )
-    PAGE.write_text(head + "\n".join(rows) + "\n")
+    PAGE.write_text(head + "\n".join(rows) + "\n" + FOOT)
 
 
 if __name__ == "__main__":

@@ -229,3 +229,10 @@ def test_without_an_accelerator() -> None:
         accelerator.synchronize()
     with accelerator.device_index(None):
         pass
+
+
+def test_the_module_version(hooked: None) -> None:
+    import torch.version
+
+    assert torch.version.__version__ == torch.__version__ and torch.version.cuda is None
+    assert not hasattr(torch.version, "no_such_name")

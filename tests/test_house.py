@@ -46,7 +46,7 @@ LAYERS = (
     ("optim", "compiler"),
     ("utils", "distributions", "demo", "perf", "models", "jit", "distributed", "multiprocessing"),
     ("vision", "text"),
-    ("compat", "__main__"),
+    ("compat", "version", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py")

@@ -203,6 +203,7 @@ from . import (  # noqa: E402  after the operators
     sparse as sparse,
     special as special,
     utils as utils,
+    version as version,
 )
 from .amp.autocast_mode import (  # noqa: E402
     autocast as autocast,
