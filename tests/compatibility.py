@@ -34,14 +34,14 @@ aside; these are small models, where the time of a call counts for most.
 FOOT = """
 The programs are written for these tests, and use what well-known public ones use:
 
-- pytorch/examples: mnist, vae, dcgan, word_language_model, time_sequence_prediction, super_resolution,
-  siamese_network, fast_neural_style, reinforcement_learning, gat
+- pytorch/examples: mnist, vae, dcgan, word_language_model, time_sequence_prediction, gat,
+  super_resolution, siamese_network, fast_neural_style, reinforcement_learning
 - karpathy/nanoGPT and minGPT (char_gpt), lucidrains/denoising-diffusion-pytorch (diffusion),
-  milesial/Pytorch-UNet (unet), harvardnlp/annotated-transformer (translation), vwxyzjn/cleanrl (dqn,
-  actor_critic), lucidrains/vit-pytorch (vit), openai/CLIP (clip), cbfinn/maml (maml)
+  milesial/Pytorch-UNet (unet), harvardnlp/annotated-transformer (translation), openai/CLIP (clip),
+  vwxyzjn/cleanrl (dqn, actor_critic), lucidrains/vit-pytorch (vit), cbfinn/maml (maml)
 
-What asks for `torchvision` or `torchtext` gets `tritorch.vision` and `tritorch.text`; their programs
-stand in `tests/test_vision.py` and `tests/test_text.py`, as these packages are not beside torch here.
+What asks for `torchvision` or `torchtext` gets `tritorch.vision` and `tritorch.text`; their
+programs stand in `tests/test_vision.py` and `tests/test_text.py`.
 """
 
 
