@@ -96,6 +96,7 @@ from . import signal as signal
 from . import sparse as sparse
 from . import special as special
 from . import utils as utils
+from . import version as version
 from .amp.autocast_mode import autocast as autocast
 from .amp.autocast_mode import autocast_decrement_nesting as autocast_decrement_nesting
 from .amp.autocast_mode import autocast_increment_nesting as autocast_increment_nesting
