@@ -609,7 +609,7 @@ def test_the_short_way_of_operators_launches_the_same() -> None:
             start = driver.fake_launches()
             out = form()
             one = last()
-            words = list(one.parameters)
+            words = list(one.parameters[:3])
             words.remove(out.data_ptr())
             seen.append((driver.fake_launches() - start, one.name, tuple(one.grid), words))
             shape = tuple(out.shape), out.dtype, out.stride(), out.requires_grad
@@ -620,7 +620,7 @@ def test_the_short_way_of_operators_launches_the_same() -> None:
     numbers = []
     for value in (2.5, 7.5, -0.0):
         x * value
-        numbers.append(list(last().parameters))
+        numbers.append(list(last().parameters[:3]))
     assert len({str(n) for n in numbers}) == 3
     with pytest.raises(RuntimeError, match="must match"):
         x + tritorch.zeros(5, device="cuda")
