@@ -37,9 +37,10 @@ Written by `python tests/generate.py` from `perf/results/proofs.json`; run
 
 - *Interpreter*: in Triton's interpreter it gives what NumPy gives, on contiguous, transposed and
   gapped arrays of these dtypes: the operators' samples, and the shapes of its own tests.
-- *Compiled* ahead of time for five targets, for the samples and for sizes of real networks: the
-  most registers and shared memory that a variant uses, and the tensor-core instructions of the
-  tiled products. Up to 32 bytes of stack are registers that the assembler gives up where one more
+- *Compiled* ahead of time for five targets: the most registers and shared memory that a variant
+  uses, the tensor-core instructions of the tiled products, and in brackets how many variants were
+  compiled. A whole run takes all of the samples and of sizes of real networks; a kernel with few
+  variants here was compiled for its first ones only. Up to 32 bytes of stack are registers that the assembler gives up where one more
   program then fits a multiprocessor, those of `flat_kernel` a table of CUDA's sine; other spills
   fail a test.
 - *GPU*: the same on a device.
@@ -194,7 +195,7 @@ def target_cell(most: dict | None) -> str:
         parts.append(f"{-(-most['shared'] // 1024)} KiB")
     if most["stack"] or most["spilled"]:
         parts.append(f"stack {most['stack']} B")
-    return ", ".join([*parts, *most["dots"]])
+    return f"{', '.join([*parts, *most['dots']])} ({most['variants']})"
 
 
 def gpu(devices: list[dict], name: str) -> str:
