@@ -40,9 +40,9 @@ Written by `python tests/generate.py` from `perf/results/proofs.json`; run
 - *Compiled* ahead of time for five targets: the most registers and shared memory that a variant
   uses, the tensor-core instructions of the tiled products, and in brackets how many variants were
   compiled. A whole run takes all of the samples and of sizes of real networks; a kernel with few
-  variants here was compiled for its first ones only. Up to 32 bytes of stack are registers that the assembler gives up where one more
-  program then fits a multiprocessor, those of `flat_kernel` a table of CUDA's sine; other spills
-  fail a test.
+  variants here was compiled for its first ones only. Up to 32 bytes of stack are registers that
+  the assembler gives up where one more program then fits a multiprocessor, those of `flat_kernel`
+  a table of CUDA's sine; other spills fail a test.
 - *GPU*: the same on a device.
 """
 
