@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 import sys
 import threading
 import types
@@ -274,3 +275,8 @@ def test_switches_of_attention() -> None:
     with switches.sdp_kernel(enable_flash=False):
         assert switches.math_sdp_enabled() and not switches.flash_sdp_enabled()
     assert switches.flash_sdp_enabled()
+
+
+def test_the_namespace_is_there_when_it_is_asked_for() -> None:
+    code = "import tritorch as t; t.profiler.profile(); assert 'profiler' in dir(t)"
+    subprocess.run([sys.executable, "-c", code], check=True)

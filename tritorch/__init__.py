@@ -252,6 +252,7 @@ _LAZY = (
     "distributions",
     "models",
     "perf",
+    "profiler",
     "text",
     "vision",
 )  # namespaces that are imported when they are first asked for
