@@ -270,7 +270,7 @@ def held(op: str, value: builtins.bool | int | float | complex, dtype: DType) ->
         limits = iinfo(dtype)
         wraps = not dtype.is_signed and not isinstance(real, float)
         fits = (-limits.max if wraps else limits.min) <= real <= limits.max  # NaN does not
-    if not fits:
+    if not fits or isinstance(real, complex):
         raise RuntimeError(f"{op}: value {value} cannot be converted to {dtype} without overflow")
     if dtype.category == 2:
         return real
