@@ -247,7 +247,7 @@ int cuLaunchKernelEx(const Config *c, const char *name, void **parameters, void 
     int captured = capturing && c->stream == (uint64_t)capturing;
     Launch *l = captured ? &noted->launches[noted->count++ % 256] : &launches[launched++ % LAUNCHES];
     if (getenv("FAKE_CUDA_SILENT")) return OK;
-    l->config = *c;
+    *l = (Launch){.config = *c};  // nothing of the launch that was here
     snprintf(l->name, sizeof l->name, "%s", name);
     for (int i = 0; i < parameter_count && i < PARAMETERS; i++)
         memcpy(&l->parameters[i], parameters[i], 8);
