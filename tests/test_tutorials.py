@@ -121,6 +121,47 @@ def test_names_and_thirds_choose(check: Any, monkeypatch: Any, tmp_path: Path) -
         check.notebooks(["3"])
 
 
+def stream(text: str, name: str = "stdout") -> Any:
+    return pytest.importorskip("nbformat").v4.new_output("stream", name=name, text=text)
+
+
+def test_neighbouring_streams_become_one(check: Any) -> None:
+    book = notebook("print(1)")
+    picture = pytest.importorskip("nbformat").v4.new_output("display_data", {"text/plain": "x"})
+    pieces = [stream("a"), stream("\n"), stream("!", "stderr"), picture, stream("b"), stream("c\n")]
+    book.cells[0].outputs = pieces
+    check.tidy(book)
+    outputs = book.cells[0].outputs
+    assert [o.get("text") for o in outputs] == ["a\n", "!", None, "bc\n"]
+    assert [o.get("name") for o in outputs] == ["stdout", "stderr", None, "stdout"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "result"),
+    [
+        ([], ""),
+        (["\n"], ""),
+        (["loss 3\nright: 9", "8%", "\n"], "<br>*right: 98%*"),
+        (["right: 98%\n", "\n"], "<br>*right: 98%*"),
+    ],
+)
+def test_the_map_has_what_was_printed_last(
+    check: Any, monkeypatch: Any, tmp_path: Path, pieces: list[str], result: str
+) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setattr(check, "HERE", tmp_path)
+    book = notebook("print(1)")
+    book.cells[0].metadata["tags"] = ["result"]
+    book.cells[0].outputs = [stream(text) for text in pieces]
+    book.cells.insert(0, nbformat.v4.new_markdown_cell("# Title\n\nFirst. Second."))
+    nbformat.write(book, tmp_path / "101_a.ipynb")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- map: part 1 -->\nold\n<!-- end -->\n")
+    check.draw_map(readme)
+    row = readme.read_text().splitlines()[3]
+    assert row.endswith(f"**[Title](101_a.ipynb)**<br>First.{result} |")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(

@@ -51,11 +51,31 @@ def execute(notebook: Any, limit: float) -> None:
             client.execute_cell(cell, index)
 
 
+def joined(outputs: list) -> list:
+    """The outputs, what was printed in pieces one after the other as one."""
+    found: list = []
+    for output in outputs:
+        before = found[-1] if found else {}
+        if output["output_type"] == "stream" and before.get("name") == output["name"]:
+            before["text"] += output["text"]
+        else:
+            found.append(output)
+    return found
+
+
+def printed(cell: Any) -> list[str]:
+    """The lines that a cell printed, but empty ones."""
+    text = "".join(o["text"] for o in cell["outputs"] if o.get("name") == "stdout")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def tidy(notebook: Any) -> None:
     """Leave nothing that differs from run to run, nor what belongs to this machine's Python."""
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -102,15 +122,16 @@ def cover(notebook: Any, target: Path, width: int = 360) -> None:
 
 
 def entry(path: Path) -> str:
-    """A notebook's row of the map: its picture, title, first sentence and measured result."""
+    """A notebook's row of the map: its picture, title, first sentence and, once run, its result."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     title, text = notebook.cells[0].source.split("\n", 1)
     sentence = re.split(r"(?<=\.)\s", " ".join(text.split()), maxsplit=1)[0]
-    result = tagged(notebook, "result").outputs[-1].text.strip().splitlines()[-1]
+    lines = printed(tagged(notebook, "result"))
+    result = f"<br>*{lines[-1]}*" if lines else ""
     picture = f'<a href="{path.name}"><img src="pictures/{path.stem}.png" width="220" alt=""></a>'
-    return f"| {picture} | **[{title.strip('# ')}]({path.name})**<br>{sentence}<br>*{result}* |"
+    return f"| {picture} | **[{title.strip('# ')}]({path.name})**<br>{sentence}{result} |"
 
 
 def draw_map(readme: Path) -> None:
