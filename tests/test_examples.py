@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tritorch
+from tritorch.op import REGISTRY
 
 ROOT = Path(tritorch.__file__).parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -39,11 +40,14 @@ def test_example(example: doctest.DocTest) -> None:
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     dtype, state = tritorch.get_default_dtype(), tritorch.get_rng_state()
+    known = set(REGISTRY)
     try:
         runner.run(example, out=said.append)
     finally:
         tritorch.set_default_dtype(dtype)
         tritorch.set_rng_state(state)
+        for name in set(REGISTRY) - known:  # the records of examples
+            del REGISTRY[name]
     assert not runner.failures, "".join(said)
 
 
