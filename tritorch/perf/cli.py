@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shapes", metavar="REGEX", help="inputs such as 1024x1024")
     p.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     p.add_argument("--against", nargs="*", metavar="LIBRARY", help=", ".join(peers.NAMES[1:]))
-    p.add_argument("--seconds", type=float, default=0.25, help="for a figure and library")
+    p.add_argument("--seconds", type=float, default=0.2, help="for a figure and library")
     p.add_argument("--budget", type=float, default=270, help="seconds for all figures")
     p.add_argument("--out", type=Path, help="folder; default: perf/results/<device>")
     p.add_argument("--no-models", action="store_true", help="operators only")

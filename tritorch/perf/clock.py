@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from .sweeps import Point
 TURN, PAUSE = 0.03, 0.02  # seconds
 MOST = 60  # samples kept of a figure
 COPIES = 16  # of the inputs, at most
+MEMORY = 256 << 20  # bytes of all copies
 FLUSH = 512 << 20  # bytes, more than the cache of any GPU
 
 
@@ -47,31 +49,32 @@ def cache_bytes() -> int:
 
 
 class Runner:
-    """The calls of one library: one call for each copy of the inputs."""
+    """The calls of one library, on the copies of the inputs in turn."""
 
     def __init__(self, peer: Peer, call: Callable, inputs: list[list]) -> None:
         self.peer, self.call, self.inputs = peer, call, inputs
+        self.turns = itertools.cycle(inputs)
 
     def once(self) -> Any:
         out = self.call(*self.inputs[0])
         self.peer.synchronize()
         return out
 
-    def microseconds(self, rounds: int) -> float:
-        """The mean over so many rounds through the copies."""
-        call, inputs = self.call, self.inputs
+    def microseconds(self, count: int) -> float:
+        """The mean over so many calls."""
+        call, inputs = self.call, list(itertools.islice(self.turns, count))
         start = time.perf_counter()
-        for _ in range(rounds):
-            for xs in inputs:
-                call(*xs)
-        return (time.perf_counter() - start) * 1e6 / (rounds * len(inputs))
+        for xs in inputs:
+            call(*xs)
+        return (time.perf_counter() - start) * 1e6 / count
 
 
 def runners(point: Point, peers: Sequence[Peer]) -> list[Runner]:
-    """Of the libraries that have the operator. The copies together pass the cache, if 16 can."""
+    """Of the libraries that have the operator. The copies together pass the cache, where some
+    sixteen or 256 MiB can."""
     first = arrays(point.case)[0]
     size = max(sum(a.nbytes for a in first), 1)
-    copies = min(max(1, -(-2 * cache_bytes() // size)), COPIES)
+    copies = max(1, min(-(-2 * cache_bytes() // size), COPIES, MEMORY // size))
     sets = arrays(point.case, copies) if size > 1 << 16 else [first]
     made = []
     for peer in peers:
@@ -85,10 +88,10 @@ def on_cpu(runs: Sequence[Runner], seconds: float) -> list[list[float]]:
     """Samples in microseconds, and of turns: each library runs for `TURN` seconds, after a pause
     in which the threads of the one before fall asleep (OpenMP's wait in a loop)."""
     samples: list[list[float]] = [[] for _ in runs]
-    rounds = [max(1, int(50 / max(run.microseconds(1), 0.01))) for run in runs]
+    counts = [max(1, int(50 / max(run.microseconds(1), 0.01))) for run in runs]
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(samples[-1]) < 3:
-        for run, count, seen in zip(runs, rounds, samples, strict=True):
+        for run, count, seen in zip(runs, counts, samples, strict=True):
             time.sleep(PAUSE)
             stop = time.perf_counter() + TURN
             while time.perf_counter() < stop:
@@ -139,6 +142,6 @@ def host_time(runs: Sequence[Runner], seconds: float) -> dict[str, Timing]:
     while time.perf_counter() < end or len(samples[0]) < 5:
         for run, seen in zip(runs, samples, strict=True):
             run.once()
-            seen.append(run.microseconds(max(1, 100 // len(run.inputs))))
+            seen.append(run.microseconds(100))
             run.peer.synchronize()
     return {run.peer.name: Timing.of(s) for run, s in zip(runs, samples, strict=True)}

@@ -74,7 +74,7 @@ class NumPy(Peer):
         pass
 
     def tensors(self, arrays: Sequence[np.ndarray], dtype: str) -> list:
-        return [a.astype(dtype) if a.dtype == np.float32 else a for a in arrays]
+        return [a.astype(dtype, copy=False) if a.dtype == np.float32 else a for a in arrays]
 
     def call(self, point: Point) -> Callable[..., Any] | None:
         return point.numpy
@@ -128,4 +128,4 @@ def double_reference(point: Point) -> np.ndarray | None:
         xs.append(x)
     out = point.case.call(tritorch, *xs)
     first = out[0] if isinstance(out, tuple | list) else out
-    return first.numpy() if first.dtype is tritorch.float64 else None
+    return first.detach().numpy() if first.dtype is tritorch.float64 else None

@@ -27,13 +27,16 @@ picked = on(M, Ints((1024,), 1024), M)
 
 def recurrent(layer: str) -> Callable:
     """A layer of one direction over 64 steps of 16 sequences, width 256."""
-    made: dict[str, Any] = {}
+    made: dict[Any, Any] = {}
 
     def call(lib: Any, x: Any) -> Any:
-        name = lib.__name__
-        if name not in made:
-            made[name] = getattr(lib.nn, layer)(256, 256)
-        return made[name](x)[0]
+        net = made.get(x.dtype)
+        if net is None:
+            net = made[x.dtype] = getattr(lib.nn, layer)(256, 256).to(x.dtype)
+            rng = np.random.default_rng(0)
+            for p in net.parameters():
+                p.data.copy_(lib.from_numpy(rng.uniform(-1 / 16, 1 / 16, p.shape)))
+        return net(x)[0]
 
     return call
 
