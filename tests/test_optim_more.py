@@ -314,3 +314,23 @@ def test_swapped_parameters_and_state() -> None:
         optim.swap_in_optimizer_params_and_state(optimizer, {}, state),
     ):
         pass
+
+
+@pytest.mark.oracle
+def test_centered_rmsprop_where_the_variance_vanishes_is_that_of_pytorch() -> None:
+    """Under a constant gradient `v` comes so close to `mean^2` that only rounding is between them."""
+    torch = pytest.importorskip("torch")
+    g = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
+    found = []
+    for lib in (tritorch, torch):
+        p = lib.nn.Parameter(lib.zeros(len(g)))
+        optimizer = lib.optim.RMSprop([p], lr=1e-3, centered=True)
+        for _ in range(1400):
+            p.grad = lib.from_numpy(g)
+            optimizer.step()
+        found.append([p.detach().numpy(), *(s.numpy() for s in optimizer.state[p].values())])
+    (ours, _, v, mean), (theirs, _, v2, mean2) = found
+    assert abs(theirs[~np.isnan(theirs)]).max() > 100  # where it is that far from a step of 1e-3
+    np.testing.assert_array_equal(v, v2)
+    np.testing.assert_array_equal(mean, mean2)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)

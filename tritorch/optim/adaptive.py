@@ -6,7 +6,16 @@ from typing import Any
 
 from ..ops import create
 from ..tensor import Tensor
-from .stepper import Counted, check_fused, check_lr, check_range, number, prepared, scalar
+from .stepper import (
+    Counted,
+    check_fused,
+    check_lr,
+    check_range,
+    multiply_add,
+    number,
+    prepared,
+    scalar,
+)
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop", "Rprop"]
 
@@ -201,30 +210,51 @@ class RMSprop(Counted):
     @staticmethod
     def update(p: Any, g: Any, v: Any, *rest: Any) -> None:
         """The sum of steps where there is momentum, the mean of g if centered, the constants."""
-        rate, alpha, eps, decay, momentum, centered, maximize = rest[-1]
+        if rest[-1][-2]:
+            RMSprop._centered(p, g, v, *rest)
+            return
+        rate, alpha, eps, decay, momentum, _, maximize = rest[-1]
         g = prepared(p, g, decay, maximize)
         v *= alpha
         d = g * (1 - alpha)
         d *= g
         v += d
-        if centered:
-            mean = rest[-2]
-            d = g - mean
-            d *= 1 - alpha
-            mean += d
-            d = (v - mean * mean) ** 0.5
-        else:
-            d = v**0.5
+        d = v**0.5
         d += eps
-        d = g / d
         if momentum:
             sums = rest[0]
             sums *= momentum
-            sums += d
+            sums += g / d
             d = sums * rate
         else:
-            d *= rate
+            d = (g * rate) / d
         p += d
+
+    @staticmethod
+    def _centered(p: Any, g: Any, v: Any, *rest: Any) -> None:
+        """The same with `v - mean^2`, of two numbers that may be almost equal, in place of v.
+
+        The difference magnifies what rounding did to both, so that products are added to sums with
+        one rounding, as processors with a fused multiply-add do.
+        """
+        mean, (rate, alpha, eps, decay, momentum, _, maximize) = rest[-2:]
+        g = -g if maximize else g
+        g = multiply_add(p, decay, g) if decay else g
+        v *= alpha
+        multiply_add(g * (1 - alpha), g, v, out=v)
+        if alpha > 0.5:
+            multiply_add(g - mean, 1 - alpha, mean, out=mean)
+        else:
+            multiply_add(mean - g, alpha, g, out=mean)
+        d = multiply_add(-mean, mean, v) ** 0.5
+        d += eps
+        if momentum:
+            sums = rest[0]
+            sums *= momentum
+            sums += g / d
+            multiply_add(sums, rate, p, out=p)
+        else:
+            p += (g * rate) / d
 
 
 class Rprop(Counted):

@@ -184,6 +184,20 @@ def prepared(p: Any, g: Any, decay: float, maximize: bool) -> Any:
     return g
 
 
+def multiply_add(a: Any, b: Any, c: Any, out: Any = None) -> Any:
+    """`a * b + c`, rounded once where `a` and `c` are float32 arrays; `b` may be a number."""
+    if c.__class__ is not np.ndarray or c.dtype != np.float32:
+        result = a * b + c
+    else:
+        result = a.astype(np.float64)
+        result *= np.float32(b)
+        result += c
+    if out is None:
+        return result if result.dtype == c.dtype else result.astype(c.dtype)
+    out[...] = result
+    return out
+
+
 def on_host(update: Callable, arrays: list[np.ndarray], constants: Any) -> None:
     """The update on NumPy arrays: large ones in pieces that stay in a core's cache."""
     first = arrays[0]
