@@ -318,7 +318,7 @@ def test_swapped_parameters_and_state() -> None:
 
 @pytest.mark.oracle
 def test_centered_rmsprop_where_the_variance_vanishes_is_that_of_pytorch() -> None:
-    """Under a constant gradient `v` comes so close to `mean^2` that only rounding is between them."""
+    """Under a constant gradient `v` comes so close to `mean^2` that rounding decides."""
     torch = pytest.importorskip("torch")
     g = np.random.default_rng(0).standard_normal(2000).astype(np.float32)
     found = []
