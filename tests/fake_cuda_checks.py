@@ -6,6 +6,8 @@ import ctypes
 import gc
 import os
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -513,25 +515,71 @@ def test_random_numbers_of_a_graph_are_new_each_time() -> None:
     assert seen[0] == before and seen[1] > before and generator.get_offset() == 2 * seen[1] - before
 
 
-def test_a_training_step_is_captured_with_its_optimizer() -> None:
+def trained(name: str, **options: Any) -> tuple[Any, Callable[[], None]]:
+    """An optimizer, and a training step of a small model by it, done twice already."""
     model = tritorch.nn.Linear(8, 4).cuda()
-    optimizer = tritorch.optim.AdamW(model.parameters(), lr=0.1, capturable=True)
+    optimizer = getattr(tritorch.optim, name)(model.parameters(), **options)
     x = tritorch.ones(2, 8, device="cuda")
 
     def step() -> None:
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=False)
         model(x).square().mean().backward()
         optimizer.step()
 
     step()
     step()
+    return optimizer, step
+
+
+@pytest.mark.parametrize(
+    "name", ["Adadelta", "Adam", "AdamW", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop"]
+)
+def test_a_training_step_is_captured_with_its_optimizer(name: str) -> None:
+    driver.fake_parameters(3)
+    optimizer, step = trained(name, lr=tritorch.tensor(0.1).cuda(), capturable=True)
+    counts = [own["step"] for own in optimizer.state.values()]
+    assert all(t.is_cuda and t.dtype is float32 and t.shape == () for t in counts)
     g = cuda.CUDAGraph()
     start = driver.fake_launches()
     with cuda.graph(g):
         step()
     assert not names(start)
-    g.replay()
-    assert names(start)
+    gc.collect()
+    launch._tables.clear()  # the graph keeps the tables that its kernels read
+    tables = {a.ptr for a in g._capture.kept}
+    for _ in range(2):
+        start = driver.fake_launches()
+        g.replay()
+        again = range(start, driver.fake_launches())
+        assert again
+        if name.startswith("Adam") and name != "Adamax":
+            count, step_by = (driver.fake_launch(i)[0] for i in again[-2:])
+            assert (count.name, step_by.name) == (b"adam_count_kernel", b"adam_kernel")
+            assert {count.parameters[0], step_by.parameters[0]} <= tables
+            assert count.parameters[1] == optimizer.param_groups[0]["lr"].data_ptr()
+            assert count.parameters[2] == step_by.parameters[1]  # the factors
+            cells = (ctypes.c_int64 * 2).from_address(count.parameters[0])
+            assert list(cells) == [t.data_ptr() for t in counts]
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RMSprop", "Rprop"])
+def test_steps_counted_on_the_host_are_not_captured(name: str) -> None:
+    optimizer, step = trained(name)
+    assert all(own["step"].is_cpu for own in optimizer.state.values())
+    with (
+        pytest.raises(
+            RuntimeError,
+            match=rf"Attempting CUDA graph capture of step\(\) for an instance of {name} but "
+            "param_groups' capturable is False",
+        ),
+        cuda.graph(cuda.CUDAGraph()),
+    ):
+        step()
+    assert [own["step"].item() for own in optimizer.state.values()] == [2, 2]
+    step()
+    _, step = trained("SGD", momentum=0.9)
+    with cuda.graph(cuda.CUDAGraph()):
+        step()
 
 
 def test_callables_as_graphs() -> None:

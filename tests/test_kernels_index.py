@@ -690,6 +690,32 @@ def test_adam(dtype: Any, decoupled: bool, maximize: bool, amsgrad: bool) -> Non
 
 
 @interpreter
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_counts_on_the_device(dtype: Any, decoupled: bool) -> None:
+    """Each parameter at a step of its own; the rate on the device, and another at the second."""
+    names = ("params", "grads", "exp_avg", "exp_avg_sq")
+    starts = [0.0, 6.0, 1e6] * 4
+    steps = [to_device(np.float32(s)) for s in starts]
+    rate = to_device(np.float64(0.01))
+    state = [tensors(dtype, k, k > 2) for k in range(4)]
+    given = {n: [to_device(a) for a in column] for n, column in zip(names, state)}
+    expected = {n: [to_device(a) for a in column] for n, column in zip(names, state)}
+    for turn, lr in enumerate((0.01, 0.5), 1):
+        memory.runtime().copy_from_host(np.asarray(lr), rate)
+        options = {"weight_decay": 0.1, "decoupled": decoupled, "beta1": 0.8}
+        run = lambda: optim.adam(launch, None, **given, step=steps, lr=rate, **options)  # noqa: B023, E731
+        assert launches(run) == {"adam_count_kernel", "adam_kernel"}
+        for i in range(len(starts)):
+            one = {n: column[i : i + 1] for n, column in expected.items()}
+            optim.adam(launch, None, **one, step=int(starts[i]) + turn, lr=lr, **options)
+    for name in names:
+        for a, b in zip(given[name], expected[name]):
+            close(a, host_view(b).astype(float), 1e-6 if dtype is np.float32 else 1e-12)
+    assert [host_view(s).item() for s in steps] == [s + 2 for s in starts]
+
+
+@interpreter
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, BF16])
 @pytest.mark.parametrize(("momentum", "nesterov", "first", "maximize"), [
     (0.0, False, False, False), (0.9, False, True, False), (0.9, True, False, True),
@@ -788,6 +814,8 @@ CASES: dict[str, tuple[Callable[[], Any], int, int]] = {
         lambda: embedding.backward(launch, meta((50257, 1024), bfloat16),
                                    meta((8, 512, 1024), bfloat16), meta((8, 512), int64)), 128, 0),
     "adam": (lambda: _steps(optim.adam, float32, ADAM, step=1), 128, 128),
+    "adam counted": (lambda: _steps(optim.adam, float32, ADAM, step=[meta((), float32)] * 3,
+                                    lr=meta((), float32), decoupled=True), 128, 128),
     "adam float64": (lambda: _steps(optim.adam, float64, ADAM, step=1), 128, 128),
     "sgd float16": (lambda: _steps(optim.sgd, float16, ("params", "grads", "buffers"), lr=0.1,
                                    momentum=0.9), 64, 64),

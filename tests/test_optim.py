@@ -271,6 +271,41 @@ def test_steps_in_the_interpreter(name: str, options: dict) -> None:
     device_step(name, options)
 
 
+COUNTED = [s for s in [*KERNELS, *MORE] if s[0] not in ("SGD", "Adagrad")]
+
+
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+@pytest.mark.parametrize(("name", "options"), COUNTED)
+def test_capturable_steps_in_the_interpreter(name: str, options: dict) -> None:
+    """Steps counted in the device's memory are those counted on the host."""
+    results = []
+    for where, capturable in (("cpu", False), ("cuda", True)):
+        start, gradients = arrays(6)
+        lr = tritorch.tensor(options["lr"], device=where)
+        params = [nn.Parameter(tritorch.from_numpy(a).to(where)) for a in start[:3]]
+        given = {**options, "lr": lr, "capturable": capturable}
+        optimizer = getattr(optim, name)(params, **given)
+        for i, step in enumerate(gradients):
+            for p, g in zip(params, step):
+                p.grad = tritorch.from_numpy(np.array(g)).to(where)
+            params[0].grad = None if i == 2 else params[0].grad  # a count of its own
+            if i == 4:
+                lr.mul_(0.5)
+            optimizer.step()
+        results.append(params)
+        counts = [optimizer.state[p]["step"] for p in params]
+        assert [c.item() for c in counts] == [5, 6, 6]
+        assert {(c.dtype, c.device.type, tuple(c.shape)) for c in counts} == {
+            (tritorch.float32, where, ())
+        }
+        again = getattr(optim, name)(params)
+        again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        assert again.state[params[1]]["step"].device.type == where
+    for a, b in zip(*results):
+        close(a, b.cpu())
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not memory.available() or memory.interpreted(), reason="needs a GPU")
 @pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)

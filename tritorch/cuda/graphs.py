@@ -19,8 +19,7 @@ from .streams import Stream, owner_of
 
 def is_current_stream_capturing() -> bool:
     """Whether the work of the calling thread is being noted for a graph."""
-    runtime = launch.runtime
-    return hasattr(runtime, "device") and runtime.device().capture is not None  # type: ignore
+    return launch.runtime.capturing()
 
 
 def graph_pool_handle() -> list:

@@ -15,13 +15,16 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from .. import dtypes
 from ._rows import FLOATS, PLANS, Shape, bits, cdiv, merge, scalar
 
 BLOCK = 1024
 ALIGNMENT = 16
 SETTINGS = (
     "n", "t", "lr", "momentum", "damping", "decay", "beta1", "beta2", "eps", "rate", "root",
+    "log_beta1", "log_beta2",
 )  # fmt: skip
+FACTORS = 3  # of a step that is counted on the device: `decay`, `rate` and `root`, as float64
 
 
 @triton.jit
@@ -146,16 +149,54 @@ def sgd_kernel(
 
 
 @triton.jit(do_not_specialize=SETTINGS)
+def adam_count_kernel(
+    p_table,  # (t,): addresses of the numbers of steps, float32
+    p_lr,  # (1,): the learning rate; read where LR_ON_DEVICE
+    p_factors,  # (t, FACTORS)
+    t, lr: tl.int64, decay: tl.int64, log_beta1: tl.int64, log_beta2: tl.int64,
+    LR_ON_DEVICE: tl.constexpr, DECOUPLED: tl.constexpr, FACTORS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Count a step of t tensors, and what `adam_update` needs to know of its number."""
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    m_o = o < t
+    p_step = tl.load(p_table + o, mask=m_o, other=0).to(tl.pointer_type(tl.float32))
+    step = tl.load(p_step, mask=m_o, other=0) + 1
+    tl.store(p_step, step, mask=m_o)
+    step = step.to(tl.float64)
+    rate = tl.load(p_lr).to(tl.float64) if LR_ON_DEVICE else scalar(lr, True)
+    kept = scalar(decay, True)
+    if DECOUPLED:
+        kept = 1 - rate * kept
+    p_o = p_factors + o * FACTORS
+    tl.store(p_o, step * 0 + kept, mask=m_o)
+    tl.store(p_o + 1, rate / (1 - tl.exp2(step * scalar(log_beta1, True))), mask=m_o)
+    tl.store(p_o + 2, tl.sqrt(1 - tl.exp2(step * scalar(log_beta2, True))), mask=m_o)
+
+
+@triton.jit
+def factor(p_factor, COLUMN: tl.constexpr):
+    """The bits of a factor, as settings travel."""
+    return tl.load(p_factor + COLUMN).to(tl.int64, bitcast=True)
+
+
+@triton.jit(do_not_specialize=SETTINGS)
 def adam_kernel(
-    p_table,  # (t, 7): first program, elements, addresses of x, g, m, v and top
+    p_table,  # (t, 8): first program, elements, addresses of x, g, m, v and top, row of factors
+    p_factors,  # (any, FACTORS); read where COUNTED in place of decay, rate and root
     t, decay: tl.int64, beta1: tl.int64, beta2: tl.int64, eps: tl.int64, rate: tl.int64,
     root: tl.int64,
-    DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr,
+    COUNTED: tl.constexpr, DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, AMSGRAD: tl.constexpr,
     X: tl.constexpr, G: tl.constexpr, M: tl.constexpr, V: tl.constexpr, TOP: tl.constexpr,
     ALIGNED: tl.constexpr, ACC: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
+    FACTORS: tl.constexpr,
 ):  # fmt: skip
     """One step of Adam on t tensors."""
-    p_row, n, i = find(p_table, t, 7, STEPS)
+    p_row, n, i = find(p_table, t, 8, STEPS)
+    if COUNTED:
+        p_factor = p_factors + tl.load(p_row + 7) * FACTORS
+        decay = factor(p_factor, 0)
+        rate = factor(p_factor, 1)
+        root = factor(p_factor, 2)
     p_x = address(p_row, 2, X)
     p_g = address(p_row, 3, G)
     p_m = address(p_row, 4, M)
@@ -194,23 +235,53 @@ def sgd(
 def adam(
     launch: Any, out: None = None, *, params: Sequence[Any], grads: Sequence[Any],
     exp_avg: Sequence[Any], exp_avg_sq: Sequence[Any], max_exp_avg_sq: Sequence[Any] | None = None,
-    step: int, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-    weight_decay: float = 0.0, decoupled: bool = False, maximize: bool = False,
+    step: int | Sequence[Any], lr: Any = 1e-3, beta1: float = 0.9, beta2: float = 0.999,
+    eps: float = 1e-8, weight_decay: float = 0.0, decoupled: bool = False, maximize: bool = False,
 ) -> Any:  # fmt: skip
     """A step of Adam, or with `decoupled` of AdamW, in place; `step` counts from 1.
 
+    Where `step` is a list, a float32 array of one element for each parameter, steps are counted
+    there, on the device, and `lr` may be an array of one element too: what a graph replays goes on.
     Sources: Kingma and Ba, "Adam", ICLR 2015; Loshchilov and Hutter, "Decoupled weight decay
     regularization", ICLR 2019; Reddi et al., "On the convergence of Adam and beyond", ICLR 2018
     (max_exp_avg_sq).
     """
-    decay = 1 - lr * weight_decay if decoupled else weight_decay
-    rate, root = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    settings = [bits(v, True) for v in (decay, 1 - beta1, 1 - beta2, eps, rate, root)]
     amsgrad = max_exp_avg_sq is not None
-    constants = {"DECOUPLED": decoupled, "MAXIMIZE": maximize, "AMSGRAD": amsgrad}
-    top = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
-    columns = [params, grads, exp_avg, exp_avg_sq, top]
-    return _step(launch, adam_kernel, columns, ("X", "G", "M", "V", "TOP"), settings, constants)
+    counted = not isinstance(step, int)
+    constants = {"DECOUPLED": decoupled, "MAXIMIZE": maximize, "AMSGRAD": amsgrad,
+                 "COUNTED": counted, "FACTORS": FACTORS}  # fmt: skip
+    columns = [params, grads, exp_avg, exp_avg_sq, max_exp_avg_sq if amsgrad else exp_avg_sq]
+    if not all(_alike(row) for row in zip(*columns) if row[0].size):
+        return NotImplemented
+    if counted:
+        factors = _count(launch, step, lr, weight_decay, decoupled, (beta1, beta2))
+        decay = rate = root = 0.0
+    else:
+        factors = None
+        decay = 1 - lr * weight_decay if decoupled else weight_decay
+        rate, root = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    settings = [bits(v, True) for v in (decay, 1 - beta1, 1 - beta2, eps, rate, root)]
+    names = ("X", "G", "M", "V", "TOP")
+    return _step(launch, adam_kernel, columns, names, settings, constants, factors)
+
+
+def _count(
+    launch: Any, steps: Sequence[Any], lr: Any, decay: float, decoupled: bool,
+    betas: tuple[float, float],
+) -> Any:  # fmt: skip
+    """The factors of each parameter's next step, which is counted."""
+    factors = launch.empty((len(steps), FACTORS), dtypes.float64)
+    table = launch.table([x.ptr for x in steps])
+    given = hasattr(lr, "ptr")
+    logs = [math.log2(b) if b else -math.inf for b in betas]
+    settings = [bits(v, True) for v in (0.0 if given else lr, decay, *logs)]
+    launch(
+        adam_count_kernel,
+        (cdiv(len(steps), 128),),
+        [table, lr if given else factors, factors, len(steps), *settings],
+        {"LR_ON_DEVICE": given, "DECOUPLED": decoupled, "FACTORS": FACTORS, "BLOCK": 128},
+    )
+    return factors
 
 
 def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
@@ -220,31 +291,37 @@ def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
 
 def _step(
     launch: Any, kernel: Any, columns: Sequence[Sequence[Any]], names: Sequence[str],
-    settings: list[int], constants: dict[str, Any],
+    settings: list[int], constants: dict[str, Any], factors: Any = None,
 ) -> Any:  # fmt: skip
-    rows = [row for row in zip(*columns) if row[0].size]
-    if not all(_alike(row) for row in rows):
+    """Launch `kernel` for each set of dtypes; that of Adam gets factors, and their rows."""
+    numbered = "COUNTED" in constants
+    rows = [(i, row) for i, row in enumerate(zip(*columns)) if row[0].size]
+    if not all(_alike(row) for _, row in rows):
         return NotImplemented
     groups: dict[tuple, list] = {}
-    for row in rows:
+    for i, row in rows:
         aligned = all(x.ptr % ALIGNMENT == 0 for x in row)
-        groups.setdefault((aligned, *(x.dtype.name for x in row)), []).append(row)
+        groups.setdefault((aligned, *(x.dtype.name for x in row)), []).append((i, row))
     for (aligned, *_), group in groups.items():
-        cells, programs = _cells(group)
-        extra = {name: _type(x.dtype) for name, x in zip(names, group[0])}
-        extra |= {"ALIGNED": aligned, "ACC": _accumulation(group[0]), "BLOCK": BLOCK,
+        cells, programs = _cells(group, numbered)
+        first = group[0][1]
+        extra = {name: _type(x.dtype) for name, x in zip(names, first)}
+        extra |= {"ALIGNED": aligned, "ACC": _accumulation(first), "BLOCK": BLOCK,
                   "STEPS": max(len(group) - 1, 0).bit_length()}  # fmt: skip
-        args = [launch.table(cells), len(group), *settings]
-        launch(kernel, (programs,), args, constants | extra)
+        table = launch.table(cells)
+        pointers = [table, table if factors is None else factors] if numbered else [table]
+        launch(kernel, (programs,), [*pointers, len(group), *settings], constants | extra)
     return None
 
 
-def _cells(rows: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
+def _cells(rows: Sequence[tuple[int, Sequence[Any]]], numbered: bool) -> tuple[list[int], int]:
     """The rows of a table one after the other, and the number of programs they need."""
     cells, programs = [], 0
-    for row in rows:
+    for i, row in rows:
         n = row[0].size
         cells += [programs, n, *(x.ptr for x in row)]
+        if numbered:
+            cells.append(i)
         programs += cdiv(n, BLOCK)
     return cells, programs
 

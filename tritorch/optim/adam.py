@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..tensor import Tensor
@@ -82,7 +81,7 @@ class Adam(Counted):
             1 - beta2,
             group["eps"],
             lr / (beta1**step - 1),
-            1 / math.sqrt(1 - beta2**step),
+            1 / (1 - beta2**step) ** 0.5,
         )
 
     @staticmethod
@@ -110,8 +109,9 @@ class Adam(Counted):
         p += d
 
     def launch(
-        self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: float
+        self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: Any
     ) -> Any:
+        lr = self.rate(group) if isinstance(step, list) else number(group["lr"])
         return kernels.adam(
             launch,
             params=columns[0],
@@ -119,8 +119,8 @@ class Adam(Counted):
             exp_avg=columns[2],
             exp_avg_sq=columns[3],
             max_exp_avg_sq=columns[4] if group["amsgrad"] else None,
-            step=int(step),
-            lr=number(group["lr"]),
+            step=step if isinstance(step, list) else int(step),
+            lr=lr._data if isinstance(lr, Tensor) else lr,
             beta1=number(group["betas"][0]),
             beta2=number(group["betas"][1]),
             eps=group["eps"],

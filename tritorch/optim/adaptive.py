@@ -14,7 +14,6 @@ from .stepper import (
     multiply_add,
     number,
     prepared,
-    scalar,
 )
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop", "Rprop"]
@@ -132,7 +131,7 @@ class Adagrad(Counted):
     def begin(self, p: Tensor, own: dict[str, Any], group: dict[str, Any]) -> None:
         """The sum begins with `initial_accumulator_value`."""
         first = self.defaults["initial_accumulator_value"]
-        own["step"] = scalar(0)
+        own["step"] = self.number_of(p, group, 0)
         own["sum"] = create.full_like(p, complex(first, first) if p.dtype.is_complex else first)
 
     def constants(self, group: dict[str, Any], step: float) -> tuple:
@@ -296,7 +295,7 @@ class Rprop(Counted):
     def begin(self, p: Tensor, own: dict[str, Any], group: dict[str, Any]) -> None:
         """Step sizes begin with the learning rate."""
         lr = number(group["lr"])
-        own["step"], own["prev"] = scalar(0), create.zeros_like(p)
+        own["step"], own["prev"] = self.number_of(p, group, 0), create.zeros_like(p)
         own["step_size"] = create.full_like(p, complex(lr, lr) if p.dtype.is_complex else lr)
 
     def constants(self, group: dict[str, Any], step: float) -> tuple:

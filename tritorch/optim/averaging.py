@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from ..ops.arithmetic import where
 from ..tensor import Tensor
 from .stepper import (
+    ON_DEVICE,
     Counted,
     check_betas,
     check_lr,
@@ -14,7 +15,6 @@ from .stepper import (
     number,
     prepared,
     raise_to,
-    scalar,
 )
 
 __all__ = ["ASGD", "Adamax", "NAdam", "RAdam"]
@@ -154,7 +154,7 @@ class NAdam(_Rectified):
         """The product of momenta begins with 1."""
         super().begin(p, own, group)
         moments = [(k, own.pop(k)) for k in self.arrays_of(group)]
-        own["mu_product"] = scalar(1)
+        own["mu_product"] = self.number_of(p, group, 1)
         own.update(moments)
 
     def _momentum(self, group: dict[str, Any], step: float) -> float:
@@ -162,9 +162,16 @@ class NAdam(_Rectified):
 
     def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> tuple[float, float]:
         step = super().advance(p, state, group)
+        if step is ON_DEVICE:
+            return step
         product = state[p]["mu_product"]
         product.mul_(self._momentum(group, step))
         return step, product.item()
+
+    def counted(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        step, product = super().counted(p, group), self.state[p]["mu_product"]
+        product.mul_(self._momentum(group, step))
+        return step, product.double()
 
     def constants(self, group: dict[str, Any], step: tuple[float, float]) -> tuple:
         n, product = step
@@ -228,23 +235,27 @@ class RAdam(_Rectified):
         second = 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * step * beta2**step / second
-        rectified = None
-        if length > 5.0:
-            part = (length - 4) * (length - 2) * longest
-            rectified = math.sqrt(second * part / ((longest - 4) * (longest - 2) * length))
         rate = self.rate(group) / (beta1**step - 1)
-        return self.common(group), group["eps"], rate, rectified
+        known = length > 5.0
+        if not isinstance(known, Tensor) and not known:
+            return self.common(group), group["eps"], rate, None, known
+        part = (length - 4) * (length - 2) * longest
+        rectified = (second * part / ((longest - 4) * (longest - 2) * length)) ** 0.5
+        return self.common(group), group["eps"], rate, rectified, known
 
     @staticmethod
     def update(p: Any, g: Any, m: Any, v: Any, constants: tuple) -> None:
-        common, eps, rate, rectified = constants
+        common, eps, rate, rectified, known = constants
         _moments(p, g, m, v, common)
         step = m * rate
         if rectified is not None:
             d = v**0.5
             d += eps
-            step *= rectified
-            step = step / d
+            if isinstance(known, Tensor):  # the host does not know
+                step *= where(known, rectified / d, 1.0)
+            else:
+                step *= rectified
+                step = step / d
         p += step
 
 
@@ -289,16 +300,30 @@ class ASGD(Counted):
         """The first rate is lr, and the mean begins anew at every step."""
         super().begin(p, own, group)
         mean = own.pop("ax")
-        own["eta"], own["mu"], own["ax"] = scalar(number(group["lr"])), scalar(1), mean
+        rate = number(group["lr"])
+        own["eta"], own["mu"] = (self.number_of(p, group, value) for value in (rate, 1))
+        own["ax"] = mean
 
     def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> tuple[float, float]:
         """The rate and the weight of the mean for this step; those of the next are stored."""
         step = super().advance(p, state, group)
-        own, lr = state[p], number(group["lr"])
+        if step is ON_DEVICE:
+            return step
+        own = state[p]
         now = own["eta"].item(), own["mu"].item()
-        own["eta"].fill_(lr / (1 + group["lambd"] * lr * step) ** group["alpha"])
+        own["eta"].fill_(self._later(group, number(group["lr"]), step))
         own["mu"].fill_(1 / max(1, step - group["t0"]))
         return now
+
+    def counted(self, p: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        own, step = self.state[p], super().counted(p, group)
+        now = own["eta"].double(), own["mu"].double()
+        own["eta"].copy_(self._later(group, self.rate(group), step))
+        own["mu"].copy_(1 / (step - group["t0"]).clamp(min=1))
+        return now
+
+    def _later(self, group: dict[str, Any], lr: Any, step: Any) -> Any:
+        return lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
 
     def constants(self, group: dict[str, Any], step: tuple[float, float]) -> tuple:
         eta, mu = step

@@ -11,11 +11,12 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import enable_grad, state
 from ..ops import create
-from ..runtime import parallel
+from ..runtime import accelerator, parallel
 from ..runtime.quiet import quiet
 from ..tensor import Tensor
 from .optimizer import Optimizer
 
+ON_DEVICE = object()  # the number of a step that is counted in the device's memory
 BLOCK = 1 << 14  # elements of a piece: with the temporaries of an update it stays in the cache
 
 
@@ -31,6 +32,8 @@ class Stepper(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change the parameters by their gradients; `closure` computes them, and the loss."""
+        if accelerator.capturing():
+            self._check_capturable()
         loss = None
         if closure is not None:
             with enable_grad():
@@ -44,6 +47,14 @@ class Stepper(Optimizer):
             state.grad = outer
         return loss
 
+    def _check_capturable(self) -> None:
+        """A graph repeats what the device is given, not the counting of steps on the host."""
+        if not all(group.get("capturable", True) for group in self.param_groups):
+            raise RuntimeError(
+                "Attempting CUDA graph capture of step() for an instance of "
+                f"{type(self).__name__} but param_groups' capturable is False."
+            )
+
     def _step_group(self, group: dict[str, Any]) -> None:
         names, update, own = self.arrays_of(group), self.update, self.state
         composed = bool(group.get("differentiable"))
@@ -54,7 +65,7 @@ class Stepper(Optimizer):
             if g is None:
                 continue
             step = self.advance(p, own, group)
-            if step != n:
+            if step != n and step is not ON_DEVICE:
                 n, constants = step, self.constants(group, step)
             data = p._data
             if composed:  # what the tape has saved of the step before stays as it is
@@ -79,7 +90,9 @@ class Stepper(Optimizer):
                 for step, part in by_step.items()
                 for row in self._step_on_device(part, group, step)
             ]
-        for p, g, kept, _, constants in rows:
+        for p, g, kept, step, constants in rows:
+            if step is ON_DEVICE:
+                constants = self.constants(group, self.counted(p, group))
             tensors = [p, g, *kept]
             if p.dtype.is_complex:
                 tensors = [t.view_as_real() for t in tensors]
@@ -90,12 +103,12 @@ class Stepper(Optimizer):
         columns = [
             [t._data for t in column] for column in zip(*[(p, g, *k) for p, g, k, *_ in rows])
         ]
+        if step is ON_DEVICE:
+            step = [self.state[p]["step"]._data for p, *_ in rows]
         try:
             kernels = importlib.import_module("..kernels.optim", __package__)
         except ImportError:
             return rows
-        from ..runtime import accelerator
-
         changing = [a for column in (columns[0], *columns[2:]) for a in column]
         call = changing, [*changing, *columns[1]], {}
         with accelerator.operator(type(self).__name__, call):
@@ -112,7 +125,14 @@ class Stepper(Optimizer):
         raise NotImplementedError
 
     def advance(self, p: Tensor, state: Any, group: dict[str, Any]) -> Any:
-        """Count a step of this parameter, its state made at the first; the number of the step."""
+        """Count a step of this parameter, its state made at the first; the number of the step.
+
+        It is `ON_DEVICE` where a kernel, or `counted`, is to count it in the device's memory.
+        """
+        raise NotImplementedError
+
+    def counted(self, p: Tensor, group: dict[str, Any]) -> Any:
+        """Count a step on the device, by operators; its number, of tensors without dimensions."""
         raise NotImplementedError
 
     def constants(self, group: dict[str, Any], step: Any) -> Any:
@@ -127,12 +147,18 @@ class Stepper(Optimizer):
     def launch(
         self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: Any
     ) -> Any:
-        """Run the kernel; NotImplemented where there is none."""
+        """Run the kernel; NotImplemented where there is none.
+
+        `step` is what `advance` gave, or a list of the arrays in which steps are to be counted.
+        """
         return NotImplemented
 
 
 class Counted(Stepper):
-    """A `Stepper` that counts the steps of each parameter in its state, as "step"."""
+    """A `Stepper` that counts the steps of each parameter in its state, as "step".
+
+    That is a tensor on the CPU; on the device of the parameter for `capturable` and `fused` ones.
+    """
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -144,11 +170,22 @@ class Counted(Stepper):
             for p in group["params"]:
                 own = self.state.get(p)
                 if own and not isinstance(own["step"], Tensor):
-                    own["step"] = scalar(own["step"])
+                    own["step"] = self.number_of(p, group, own["step"])
+
+    def on_device(self, p: Tensor, group: dict[str, Any]) -> bool:
+        """Whether the steps of this parameter are counted on its device."""
+        wanted = group.get("capturable") or group.get("fused")
+        return bool(wanted) and not p.is_cpu and not group.get("differentiable")
+
+    def number_of(self, p: Tensor, group: dict[str, Any], value: Any) -> Tensor:
+        """A number of the state of this parameter: a float32 tensor where steps are counted."""
+        if self.on_device(p, group):
+            return create.full((), float(value), dtype=dtypes.float32, device=p.device)
+        return scalar(value)
 
     def begin(self, p: Tensor, own: dict[str, Any], group: dict[str, Any]) -> None:
         """Make the state of a parameter: zeros."""
-        own["step"] = scalar(0)
+        own["step"] = self.number_of(p, group, 0)
         for name in self.arrays_of(group):
             own[name] = create.zeros_like(p)
 
@@ -156,6 +193,9 @@ class Counted(Stepper):
         own = state[p]
         if not own:
             self.begin(p, own, group)
+        if self.on_device(p, group):
+            own["step"] = own["step"].to(p.device, dtypes.float32)  # as a rule it is
+            return ON_DEVICE
         step = own["step"]._data
         if step.__class__ is not np.ndarray:
             own["step"] = own["step"].cpu()
@@ -163,9 +203,18 @@ class Counted(Stepper):
         step += 1
         return float(step)
 
+    def counted(self, p: Tensor, group: dict[str, Any]) -> Any:
+        step = self.state[p]["step"]
+        step += 1
+        return step.double()
+
     def rate(self, group: dict[str, Any]) -> Any:
-        """The learning rate as a number; a tensor where its gradient may be asked for."""
-        return group["lr"] if group.get("differentiable") else number(group["lr"])
+        """The learning rate as a number; a tensor where it has a gradient or lies on a device."""
+        lr = group["lr"]
+        counted = group.get("capturable") or group.get("fused")
+        if group.get("differentiable") or (counted and isinstance(lr, Tensor) and not lr.is_cpu):
+            return lr
+        return number(lr)
 
 
 def scalar(value: Any) -> Tensor:

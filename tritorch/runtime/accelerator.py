@@ -19,6 +19,7 @@ __all__ = [
     "LaunchError",
     "OutOfMemoryError",
     "available",
+    "capturing",
     "copy",
     "empty",
     "empty_like",
@@ -29,6 +30,11 @@ __all__ = [
     "operator",
     "to_host",
 ]
+
+
+def capturing() -> bool:
+    """Whether the work of the current device is being noted for a graph."""
+    return launch.started and launch.runtime.capturing()
 
 
 def empty(shape: Sequence[int], dtype: DType, where: device) -> Array:

@@ -384,6 +384,14 @@ class CudaRuntime(Runtime):
         capture.write(target.ptr, np.ascontiguousarray(source))
         capture.kept.append(target)
 
+    def hold(self, array: Array) -> None:
+        capture = array.memory.owner.capture
+        if capture is not None:
+            capture.kept.append(array)
+
+    def capturing(self) -> bool:
+        return self.device().capture is not None
+
     def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
         self.copy_from_host(source, target, non_blocking=True)
 

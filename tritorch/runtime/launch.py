@@ -100,6 +100,11 @@ class Launch:
         return self._runtime  # type: ignore[return-value]
 
     @property
+    def started(self) -> bool:
+        """Whether a device was asked for anything yet."""
+        return self._runtime is not None
+
+    @property
     def target(self) -> Target:
         """The device of which the kernels run."""
         return self.runtime.target()
@@ -125,6 +130,8 @@ class Launch:
             if len(self._tables) >= 256:
                 del self._tables[next(iter(self._tables))]
             self._tables[key] = found
+        else:
+            self.runtime.hold(found)
         return found
 
     @contextmanager

@@ -142,6 +142,14 @@ class Runtime(ABC):
         """The same into a fresh array that nothing changes afterwards."""
         self.copy_from_host(source, target)
 
+    def hold(self, array: Array) -> None:
+        """Keep an array that is about to be read as long as a graph that notes the reading."""
+        return None  # most runtimes have no graphs
+
+    def capturing(self) -> bool:
+        """Whether the work of the current device is being noted for a graph."""
+        return False
+
     def copy_unwaited(self, source: np.ndarray, target: Array) -> None:
         """The same out of pinned memory, which keeps its content until the device has read it."""
         self.copy_from_host(source, target)
