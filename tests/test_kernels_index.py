@@ -218,6 +218,17 @@ def test_arange(n: int) -> None:
     assert copy.arange(launch, to_device(np.zeros(6), "sliced"), start=0, step=1) is NotImplemented
 
 
+@interpreter
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 512, 2049])
+def test_linspace(n: int) -> None:
+    for dtype, start, end in ((np.float64, -1.5, 4.0), (np.float32, 3.0, -2.0), (np.int32, 0, 50)):
+        out = new((n,), dtype)
+        copy.linspace(launch, out, start=start, end=end)
+        expected = np.linspace(start, end, n).astype(dtype)
+        close(out, expected, 1e-15 if dtype == np.float64 else 1e-7)
+    assert copy.linspace(launch, to_device(np.zeros(6), "sliced"), start=0, end=1) is NotImplemented
+
+
 # -- made of copies ----------------------------------------------------------------------------
 
 
@@ -780,6 +791,7 @@ CASES: dict[str, tuple[Callable[[], Any], int, int]] = {
         lambda: copy.copy(launch, meta(BIG, bfloat16), meta(BIG, bfloat16).transpose()), 128, 128),
     "fill": (lambda: copy.fill(launch, meta(M, bfloat16), value=1.0), 0, 128),
     "arange": (lambda: copy.arange(launch, meta((4096,), float32), start=0, step=0.1), 0, 128),
+    "linspace": (lambda: copy.linspace(launch, meta((4096,), float32), start=0, end=1), 0, 128),
     "tril": (lambda: copy.tril(launch, meta(M, float32), meta(M, float32)), 128, 128),
     "pad": (lambda: pad.pad_constant(launch, meta((8, 16, 34, 40), float32),
                                       meta((8, 16, 32, 32), float32),

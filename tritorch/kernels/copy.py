@@ -156,6 +156,26 @@ def arange_kernel(
 
 
 @triton.jit(do_not_specialize=INTEGERS)
+def linspace_kernel(
+    p_out,  # (n,)
+    n, start: tl.int64, end: tl.int64, step: tl.int64,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """out[i] = start + i * step, in the second half end - (n - 1 - i) * step; in float64."""
+    i = tl.program_id(0)
+    if WIDE:
+        i = i.to(tl.int64)
+    o = i * BLOCK + tl.arange(0, BLOCK)
+    first = scalar(start, True) + o.to(tl.float64) * scalar(step, True)
+    second = scalar(end, True) - (n - 1 - o).to(tl.float64) * scalar(step, True)
+    x = convert(tl.where(o < n // 2, first, second), p_out.dtype.element_ty)
+    if (i + 1) * BLOCK <= n:
+        tl.store(p_out + o, x)
+    else:
+        tl.store(p_out + o, x, mask=o < n)
+
+
+@triton.jit(do_not_specialize=INTEGERS)
 def triangle_kernel(
     p_out,  # (n0, n1, n2, n3, n_cols * VEC)
     p_x,  # the same
@@ -370,6 +390,17 @@ def arange(launch: Any, out: Any, *, start: float, step: float) -> Any:
     constants = {"FLOAT": is_float, "WIDE": n >= NARROW, "BLOCK": block}
     args = [out, n, bits(start, is_float), bits(step, is_float)]
     launch(arange_kernel, (cdiv(n, block),), args, constants)
+    return None
+
+
+def linspace(launch: Any, out: Any, *, start: float, end: float) -> Any:
+    """Numbers at equal steps from `start` to `end`, both included."""
+    if not served(out) or out.dtype.is_complex or not out.is_contiguous():
+        return NotImplemented
+    n, block = out.size, tile_size(out.itemsize, 4)
+    step = (end - start) / (n - 1) if n > 1 else 0.0
+    args = [out, n, *(bits(v, True) for v in (start, start if n == 1 else end, step))]
+    launch(linspace_kernel, (cdiv(n, block),), args, {"WIDE": n >= NARROW, "BLOCK": block})
     return None
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import nn
 from ..nn import functional as F
-from ..ops.create import arange, zeros, zeros_like
+from ..ops.create import zeros, zeros_like
+from ..ops.ranges import arange
 from ..tensor import Tensor
 
 

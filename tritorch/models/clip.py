@@ -10,8 +10,9 @@ import math
 
 from .. import nn
 from ..nn import functional as F
-from ..ops.create import arange, empty, tensor
+from ..ops.create import empty, tensor
 from ..ops.join import cat
+from ..ops.ranges import arange
 from ..tensor import Tensor
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from .. import nn
 from ..nn import functional as F
-from ..ops.create import arange, empty, zeros
+from ..ops.create import empty, zeros
+from ..ops.ranges import arange
 from ..tensor import Tensor
 
 

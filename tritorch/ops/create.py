@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,9 +18,10 @@ from ..runtime import host, layout
 from ..tensor import Size, Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
 from .contents import as_array
-from .copy import to
+from .copy import fill_, to
 from .elementwise_forms import as_operand
 from .interop import from_cuda_array
+from .strided import diagonal
 from .view import ints
 
 
@@ -339,67 +339,7 @@ def empty_strided(
     return out.requires_grad_() if requires_grad else out
 
 
-# -- sequences ----------------------------------------------------------------------------------
-
-
-def arange(
-    *args: Any,
-    start: Any = None,
-    end: Any = None,
-    step: Any = None,
-    out: Tensor | None = None,
-    dtype: DType | None = None,
-    layout: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    pin_memory: bool = False,
-) -> Tensor:
-    """Numbers from `start` (0) up to, without, `end`, `step` (1) apart.
-
-    int64 where all are integers, else the default dtype.
-    """
-    values = list(args)
-    if len(values) == 1:
-        values = [0, values[0]] if end is None else [values[0], end]
-    elif not values:
-        values = [0 if start is None else start, end]
-    values = [
-        v.item() if isinstance(v, Tensor) else v
-        for v in [  # type: ignore[attr-defined]
-            *values,
-            *([] if step is None else [step]),
-        ]
-    ]
-    a: Any
-    b: Any
-    c: Any
-    a, b, c = (*values, 1) if len(values) == 2 else values
-    if b is None:
-        raise TypeError("arange(): missing required argument 'end'")
-    if c == 0:
-        raise RuntimeError("arange: step must be nonzero")
-    if any(isinstance(v, float) and not math.isfinite(v) for v in (a, b)):
-        raise RuntimeError(f"arange: unsupported range: {a} -> {b}")
-    if (b - a) * c < 0:
-        raise RuntimeError(
-            f"arange: upper bound and lower bound inconsistent with step sign: {a} to {b} by {c}"
-        )
-    whole = all(isinstance(v, int) for v in (a, b, c))
-    dtype = (
-        dtype
-        or (out.dtype if out is not None else None)
-        or (dtypes.int64 if whole else dtypes.get_default_dtype())
-    )
-    if dtype is dtypes.int64 and int(c):  # counted in whole numbers too
-        a, b, c, whole = int(a), int(b), int(c), True
-    if dtype.category < 2 and not int(c):
-        raise ValueError(f"arange: step must be nonzero, and {c} is 0 in {dtype}")
-    n = -((a - b) // c) if whole else math.ceil((b - a) / c)
-    work = np.int64 if whole or dtype.category < 2 else np.float64
-    a, c = (int(a), int(c)) if work is np.int64 and not whole else (a, c)
-    data = (a + c * np.arange(n, dtype=work)).astype(dtype.np)
-    made = finish(from_data(data), device, requires_grad)
-    return made if out is None else write_out("arange", out, made)
+# -- others -------------------------------------------------------------------------------------
 
 
 def eye(
@@ -418,7 +358,10 @@ def eye(
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
     dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
-    made = finish(from_data(np.eye(n, m).astype(dtype.np)), device, requires_grad)
+    made = allocate((n, m), dtype, device, 0)
+    fill_(diagonal(made), 1)
+    if requires_grad:
+        made.requires_grad_()
     return made if out is None else write_out("eye", out, made)
 
 
@@ -437,7 +380,7 @@ def scalar_tensor(
     )
 
 
-for _f in (tensor, from_numpy, as_tensor, arange, eye, scalar_tensor):
+for _f in (tensor, from_numpy, as_tensor, eye, scalar_tensor):
     PUBLIC[_f.__name__] = _f
 PUBLIC["asarray"] = asarray
 

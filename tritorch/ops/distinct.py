@@ -6,11 +6,12 @@ from typing import Any
 
 from .. import dtypes
 from ..tensor import Tensor
-from .create import arange, full, ones, zeros
+from .create import full, ones, zeros
 from .embedding import search_op
 from .index import index_op
 from .join import cat
 from .positions import nonzero
+from .ranges import arange
 from .scan import cumsum
 
 

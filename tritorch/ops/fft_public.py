@@ -9,7 +9,6 @@ from .. import errors
 from ..dtypes import DType
 from ..tensor import Tensor
 from .api import public
-from .create import arange
 from .fft import (
     SWAPPED,
     axes,
@@ -22,6 +21,7 @@ from .fft import (
     real,
     resized,
 )
+from .ranges import arange
 from .rearrange import roll
 
 Sizes = Sequence[int] | int | None
