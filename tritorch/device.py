@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 TYPES = ("cpu", "cuda", "meta")
 
@@ -74,6 +75,13 @@ _Device = device  # where a parameter has its name
 def get_default_device() -> device:
     """The device of tensors made without `device=`."""
     return _default[0] or CPU
+
+
+def placed(place: Any) -> device:
+    """The device that `device=` names; the default one for None."""
+    if place is None:
+        return _default[0] or CPU
+    return place if place.__class__ is device else device(place)
 
 
 def set_default_device(device: device | str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import cpu, cuda
-from .device import device as Device, get_default_device
+from .device import placed
 
 _state: dict[str, Any] = {
     "deterministic": False,
@@ -108,7 +108,7 @@ def get_num_interop_threads() -> int:
 
 def get_device_module(device: Any = None) -> Any:
     """`torch.cuda` for a GPU, `torch.cpu` for the CPU, also by name; of the default device."""
-    place = get_default_device() if device is None else Device(device)
+    place = placed(device)
     if place.type not in ("cpu", "cuda"):
         raise RuntimeError(f"get_device_module: Invalid device module {place.type}")
     return {"cpu": cpu, "cuda": cuda}[place.type]

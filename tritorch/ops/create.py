@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import state
-from ..device import CPU, device as Device, get_default_device
+from ..device import CPU, get_default_device, placed
 from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..op import users_level
@@ -27,7 +27,7 @@ from .view import ints
 
 def finish(t: Tensor, device: Any, requires_grad: bool) -> Tensor:
     """Move a new tensor to its device, and begin to record."""
-    device = get_default_device() if device is None else Device(device)
+    device = placed(device)
     if device != CPU:
         t = to(t, device)
     if state.inference:
@@ -149,7 +149,7 @@ def allocate(
 ) -> Tensor:
     """A tensor of a shape; `fill` is a value, or None for undefined contents."""
     dtype = dtype or dtypes.get_default_dtype()
-    device = get_default_device() if device is None else Device(device)
+    device = placed(device)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
     if device.type == "cpu":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
-from ..device import device as Device, get_default_device
+from ..device import device as Device, placed
 from ..dtypes import DType
 from ..op import primitive
 from ..runtime import counts, random as streams
@@ -238,11 +238,6 @@ def random_like(op: Any, like: Blank, generator: Any, **params: Any) -> Tensor:
     if "std" in params:
         params["std"] *= math.sqrt(0.5)
     return view_as_complex(draw(op, parts, generator, bits_of(parts.dtype), **params))
-
-
-def placed(device: Any) -> Device:
-    """The device, or the default one."""
-    return get_default_device() if device is None else Device(device)
 
 
 def _factory(name: str, op: Any, doc: str, params: dict) -> None:

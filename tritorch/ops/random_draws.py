@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
+from ..device import placed
 from ..dtypes import DType
 from ..tensor import Tensor
 from .api import PUBLIC, attach, write_out
@@ -22,7 +23,6 @@ from .random import (
     multinomial_op,
     need_floating,
     normal_op,
-    placed,
     poisson_op,
     random_like,
 )

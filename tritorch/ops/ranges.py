@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..device import CPU, placed
 from ..dtypes import DType
 from ..op import primitive
 from ..runtime.quiet import quiet
@@ -61,10 +62,14 @@ def _spaced(start: Any, end: Any, steps: int) -> np.ndarray:
 
 def _made(op: Any, n: int, dtype: DType, device: Any, requires_grad: bool, **params: Any) -> Tensor:
     """A sequence of n numbers, made on the device."""
-    like = _expand(allocate((), dtype, device, None), shape=(n,))
+    place = placed(device)
     with quiet():
-        made = wrap(op.compute((like,), params), dtype)
-    return finish(made, like.device, requires_grad)
+        if place == CPU:
+            data = op.cpu(np.empty(n, dtype.np), **params)
+        else:
+            like = _expand(allocate((), dtype, place, None), shape=(n,))
+            data = op.compute((like,), params)
+    return finish(wrap(data, dtype), place, requires_grad)
 
 
 # -- published -----------------------------------------------------------------------------------
