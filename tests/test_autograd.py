@@ -6,6 +6,7 @@ import gc
 import inspect
 import tracemalloc
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -598,3 +599,26 @@ def test_one_value_may_go_to_shared_memory() -> None:
     assert x.copy_(x).tolist() == [[0.0, 5.0, 0.0]] * 2
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
         x.copy_(torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: torch.nn.functional.max_pool1d(x, 2),
+        lambda x: torch.nn.functional.max_pool2d(x, 2),
+        lambda x: torch.nn.functional.max_pool3d(x[None], (1, 2, 2)),
+        lambda x: x.tensor_split(2)[1],
+        lambda x: x.tensor_split([1, 2])[0],
+        lambda x: x.repeat_interleave(3, 1),
+    ],
+    ids=["max_pool1d", "max_pool2d", "max_pool3d", "tensor_split", "at indices", "repeat_interleave"],
+)
+def test_results_that_may_be_changed_in_place(f: Callable) -> None:
+    """As `nn.Sequential(Conv2d, MaxPool2d, ReLU(inplace=True))` does."""
+    data = np.random.default_rng(0).standard_normal((4, 4, 4))
+    grads = []
+    for change in (lambda y: y.relu_().mul_(3.0), lambda y: y.relu().mul(3.0)):
+        x = torch.tensor(data, requires_grad=True)
+        (change(f(x * 1)) ** 2).sum().backward()
+        grads.append(x.grad.numpy())
+    assert np.array_equal(*grads) and grads[0].any()

@@ -2,7 +2,8 @@
 
 A rule is an ordinary function over tensors. Its first parameter is the gradient of the result; the
 names of the others say what it needs: an input of the operator, `out` (or another of its
-results), `<input>_shape`, a parameter, or `needs`. Only what is named is saved.
+results), `<input>_shape`, a parameter, or `needs`. Only what is named is saved. A rule that can do
+without a result gives it the default None, which it gets where the result was changed in place.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ class Rules:
         self.rules: tuple[Callable | None, ...] = rules
         self.names = tuple(() if r is None else self._names(r) for r in rules)
         self._plans: dict[tuple[bool, ...], tuple] = {}
+        self.spare = frozenset(  # results that the rules can do without
+            name
+            for r in rules
+            if r is not None
+            for name, p in inspect.signature(r).parameters.items()
+            if name in op.outputs and p.default is None
+        )
 
     def _names(self, rule: Callable) -> tuple[tuple[str, str, int], ...]:
         """(kind, name, position) of each thing that a rule asks for after the gradient."""
@@ -158,7 +166,8 @@ class Rules:
                 if value.__class__ is Packed:
                     value = value.unpack(node)
                 elif kind == "output":
-                    value = self._unpack(node, *value, output=i)
+                    changed = name in self.spare and value[0]._version != value[1]
+                    value = None if changed else self._unpack(node, *value, output=i)
                 elif kind == "input" and self.op.variadic:
                     value = [
                         v.unpack(node) if v.__class__ is Packed else self._unpack(node, *v)

@@ -153,14 +153,13 @@ def tensor_split(
     if isinstance(cut, int):
         if cut <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {cut}")
-        return pieces("tensor_split", input, [n // cut + (i < n % cut) for i in range(cut)], dim)
-    edges = [0, *(min(max(i + n if i < 0 else i, 0), n) for i in cut), n]
+        edges = [i * (n // cut) + min(i, n % cut) for i in range(cut + 1)]
+    else:
+        edges = [0, *(min(max(i + n if i < 0 else i, 0), n) for i in cut), n]
     d = errors.wrap_dim("tensor_split", dim, input._data.shape)
-    return multiple(
-        [
-            _slice(input, key=(slice(None),) * d + (slice(a, max(a, b)),))
-            for a, b in itertools.pairwise(edges)
-        ]
+    return tuple(  # slices one by one, which may be changed in place
+        _slice(input, key=(slice(None),) * d + (slice(a, max(a, b)),))
+        for a, b in itertools.pairwise(edges)
     )
 
 

@@ -120,13 +120,17 @@ def _values_cpu(
 def _values_vjp(
     g: Tensor,
     x: Tensor,
-    out: Tensor,
+    size: Pair,
     kernel: Pair,
     stride: Pair,
     padding: Pair,
     dilation: Pair,
+    out: Tensor | None = None,
 ) -> Tensor:
+    """The maxima are found anew where a program has changed them in place, as `relu_` does."""
     how = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    if out is None:
+        out = max_pool2d_values(x.detach(), size=size, **how)
     return max_pool2d_values_backward(g, x, out, **how)
 
 

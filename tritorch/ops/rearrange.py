@@ -232,7 +232,7 @@ def _each(x: Tensor, d: int, times: int) -> Tensor:
     wide = _slice(x, key=(ALL,) * (d + 1) + (None,))
     wide = _expand(wide, shape=(*shape[: d + 1], times, *shape[d + 1 :]))
     out = wide.reshape((*shape[:d], shape[d] * times, *shape[d + 1 :]))
-    return out if times != 1 else out.clone()
+    return out if out._view is None else out.clone()  # as with one repetition
 
 
 def _positions(repeats: Tensor, size: int | None) -> Tensor:
