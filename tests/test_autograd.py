@@ -611,13 +611,13 @@ def test_one_value_may_go_to_shared_memory() -> None:
         lambda x: x.tensor_split([1, 2])[0],
         lambda x: x.repeat_interleave(3, 1),
     ],
-    ids=["max_pool1d", "max_pool2d", "max_pool3d", "tensor_split", "at indices", "repeat_interleave"],
+    ids=["max_pool1d", "max_pool2d", "max_pool3d", "tensor_split", "cut at indices", "repeated"],
 )
 def test_results_that_may_be_changed_in_place(f: Callable) -> None:
     """As `nn.Sequential(Conv2d, MaxPool2d, ReLU(inplace=True))` does."""
     data = np.random.default_rng(0).standard_normal((4, 4, 4))
     grads = []
-    for change in (lambda y: y.relu_().mul_(3.0), lambda y: y.relu().mul(3.0)):
+    for change in (lambda y: y.mul_(3.0).relu_(), lambda y: (y * 3.0).relu()):
         x = torch.tensor(data, requires_grad=True)
         (change(f(x * 1)) ** 2).sum().backward()
         grads.append(x.grad.numpy())
