@@ -8,7 +8,8 @@
     python -m tritorch.perf --targets sm_90                    compile for a GPU, measure nothing
     python -m tritorch.perf --page results.json                draw the report of a file again
 
-Results go to perf/results/<device>/: report.json, report.html and its pictures.
+Results go to perf/results/<device>/: report.json, report.html and its pictures; the report that
+was there is kept as earlier.json.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--shapes", metavar="REGEX", help="inputs such as 1024x1024")
     p.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
     p.add_argument("--against", nargs="*", metavar="LIBRARY", help=", ".join(peers.NAMES[1:]))
-    p.add_argument("--seconds", type=float, default=0.2, help="for a figure and library")
+    p.add_argument("--seconds", type=float, default=0.2, help="most for a figure and library")
     p.add_argument("--budget", type=float, default=270, help="seconds for all figures")
     p.add_argument("--out", type=Path, help="folder; default: perf/results/<device>")
     p.add_argument("--no-models", action="store_true", help="operators only")
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"written to {path}")
             return 0
         if options.page:
-            return draw(options.page.parent, results.read(options.page), None)
+            return draw_again(options.page)
         return measure(options)
     except ValueError as error:
         print(f"tritorch.perf: {error}", file=sys.stderr)
@@ -72,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Prints what changed beyond the noise; 1 where anything is slower."""
-    found = results.changes(results.read(before), results.read(after))
+    """Prints what changed beyond the noise, and how well ratios agree; 1 where one is slower."""
+    both = results.read(before), results.read(after)
+    found = results.changes(*both)
     for c in found:
         if c.slower or c.faster:
             word = "slower" if c.slower else "faster"
@@ -82,6 +84,8 @@ def compare(before: Path, after: Path) -> int:
                 f"{word} {factor:5.2f}x  (noise {c.noise:.0%})  {c.key}: "
                 f"{c.before:.1f} -> {c.after:.1f} us"
             )
+    for agreement in results.agreements(*both):
+        print(agreement)
     slower = sum(c.slower for c in found)
     print(f"{len(found)} figures in both, {slower} slower beyond the noise")
     return 1 if slower else 0
@@ -113,22 +117,33 @@ def measure(options: argparse.Namespace) -> int:
         raise ValueError("--device cuda: no GPU was found, or tritorch[cuda] is not installed")
     points = wanted(options, device)
     names = peers.available(device) if options.against is None else options.against
-    run = session.Session(device, peers.peers(names, device), options.seconds, options.budget)
-    folder = options.out or FOLDER / results.slug(run.results["machine"]["device"])
+    used = peers.peers(names, device)
+    folder = options.out or FOLDER / results.slug(results.machine(device, used)["device"])
     filtered = options.family or options.operator or options.shapes or options.dtype
     path = folder / ("filtered.json" if filtered and not options.out else "report.json")
     before = results.read(path) if path.exists() else None
+    if before and path.name == "report.json":
+        results.write(folder / "earlier.json", before)
+    keep = lambda found: results.write(path, found)  # noqa: E731
+    run = session.Session(device, used, options.seconds, options.budget, keep)
     interrupted = False
     try:
         run.run(points, with_models=not (options.no_models or filtered))
     except KeyboardInterrupt:
         interrupted = True
-    results.write(path, run.results)
-    print(f"written to {path}")
+    keep(run.results)
+    print(f"written to {path}: {results.summary(run.results)}")
     if interrupted:
         print("interrupted: the figures so far are kept", file=sys.stderr)
         return 130
     return draw(folder, run.results, before)
+
+
+def draw_again(path: Path) -> int:
+    """The page of a file, with what changed since the one before it."""
+    earlier = path.with_name("earlier.json")
+    before = results.read(earlier) if earlier.exists() and earlier != path else None
+    return draw(path.parent, results.read(path), before)
 
 
 def draw(folder: Path, found: dict[str, Any], before: dict[str, Any] | None) -> int:
@@ -139,21 +154,10 @@ def draw(folder: Path, found: dict[str, Any], before: dict[str, Any] | None) -> 
         print("pictures need matplotlib: pip install 'tritorch[perf]'", file=sys.stderr)
         return 1
     changes = results.changes(before, found) if before else []
-    kernels = [results.read(f) for f in sorted(folder.parent.glob("*/kernels.json")) if usable(f)]
-    others = [results.read(f) for f in sorted(folder.parent.glob("*/report.json")) if usable(f)]
-    others = [o for o in others if o["machine"].get("kind") == "cuda" and o != found]
-    kernels = [k for k in kernels if "target" in k["machine"]]
+    others = [o for o in results.measured_on_gpus(folder.parent) if o != found]
+    kernels = results.beside(folder.parent, "kernels.json")
     written = page.write(folder, found, changes, others, kernels)
     for key, why in found["failed"].items():
         print(f"failed: {key}: {why}", file=sys.stderr)
     print(f"report: {written}")
     return 1 if found["failed"] else 0
-
-
-def usable(path: Path) -> bool:
-    """Whether a file beside ours has results of this format."""
-    try:
-        results.read(path)
-    except ValueError:
-        return False
-    return True

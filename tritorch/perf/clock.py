@@ -1,4 +1,9 @@
-"""Time taken by calls that take turns, on inputs that are rotated through memory."""
+"""Time taken by calls that take turns, on inputs that are rotated through memory.
+
+A figure is visited several times over a run. In a visit each library has one turn, which begins
+when the threads of the one before are asleep and with a call that does not count; its time is the
+lower quartile of the turn's samples, what the call takes where nothing disturbs it.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +17,45 @@ from typing import Any, NamedTuple
 from .peers import Peer, arrays
 from .sweeps import Point
 
-TURN, PAUSE = 0.03, 0.02  # seconds
+SAMPLE = 50  # microseconds that a sample takes at least, of as many calls
+LOOK, ASLEEP, WAIT = 0.002, 0.0004, 0.25  # seconds between looks, used when asleep, at most
 MOST = 60  # samples kept of a figure
 COPIES = 16  # of the inputs, at most
 MEMORY = 256 << 20  # bytes of all copies
 FLUSH = 512 << 20  # bytes, more than the cache of any GPU
 
+Samples = list[float]  # microseconds a call
+
 
 class Timing(NamedTuple):
-    """Microseconds of one call: the median, the quartiles, and samples in the order taken."""
+    """Microseconds of one call: the median and quartiles of all samples, of them `MOST` in the
+    order taken, and of each visit the lower quartile."""
 
     median: float
     low: float
     high: float
-    samples: list[float]
+    samples: Samples
+    visits: Samples
 
     @classmethod
-    def of(cls, samples: Sequence[float]) -> Timing:
-        if len(samples) == 1:
-            return cls(samples[0], samples[0], samples[0], list(samples))
-        low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
-        step = -(-len(samples) // MOST)
+    def of(cls, visits: Sequence[Samples]) -> Timing:
+        every = [s for visit in visits for s in visit]
+        step = -(-len(every) // MOST)
+        low, median, high = quartiles(every)
         return cls(
-            *(round(x, 3) for x in (median, low, high)),
-            [round(s, 3) for s in samples[::step]],  # type: ignore
+            round(median, 3),
+            round(low, 3),
+            round(high, 3),
+            [round(s, 3) for s in every[::step]],
+            [round(quartiles(v)[0], 3) for v in visits],
         )
+
+
+def quartiles(samples: Sequence[float]) -> Sequence[float]:
+    """The lower quartile, the median and the upper quartile."""
+    if len(samples) == 1:
+        return [samples[0]] * 3
+    return statistics.quantiles(samples, n=4, method="inclusive")
 
 
 def cache_bytes() -> int:
@@ -75,7 +94,7 @@ def runners(point: Point, peers: Sequence[Peer]) -> list[Runner]:
     first = arrays(point.case)[0]
     size = max(sum(a.nbytes for a in first), 1)
     copies = max(1, min(-(-2 * cache_bytes() // size), COPIES, MEMORY // size))
-    sets = arrays(point.case, copies) if size > 1 << 16 else [first]
+    sets = [first, *arrays(point.case, copies - 1 if size > 1 << 16 else 0)]
     made = []
     for peer in peers:
         call = peer.call(point)
@@ -84,19 +103,33 @@ def runners(point: Point, peers: Sequence[Peer]) -> list[Runner]:
     return made
 
 
-def on_cpu(runs: Sequence[Runner], seconds: float) -> list[list[float]]:
-    """Samples in microseconds, and of turns: each library runs for `TURN` seconds, after a pause
-    in which the threads of the one before fall asleep (OpenMP's wait in a loop)."""
-    samples: list[list[float]] = [[] for _ in runs]
-    counts = [max(1, int(50 / max(run.microseconds(1), 0.01))) for run in runs]
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(samples[-1]) < 3:
-        for run, count, seen in zip(runs, counts, samples, strict=True):
-            time.sleep(PAUSE)
-            stop = time.perf_counter() + TURN
-            while time.perf_counter() < stop:
-                seen.append(run.microseconds(count))
-    return samples
+def settle() -> None:
+    """Returns when no thread of this process computes, or after `WAIT`.
+
+    OpenMP's and BLAS's threads wait for more work in a loop, for milliseconds, in which they keep
+    others from their core.
+    """
+    end, calm = time.perf_counter() + WAIT, 0
+    while calm < 2 and time.perf_counter() < end:
+        before = time.process_time()
+        time.sleep(LOOK)
+        calm = calm + 1 if time.process_time() - before < ASLEEP else 0
+
+
+def on_cpu(runs: Sequence[Runner], seconds: float) -> list[Samples]:
+    """One turn of each library, of so many seconds, or two calls."""
+    taken = []
+    for run in runs:
+        settle()
+        run.microseconds(1)
+        one = run.microseconds(1)
+        count = max(1, int(SAMPLE / max(one, 0.01)))
+        samples = [one] if one >= SAMPLE else []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or not samples:
+            samples.append(run.microseconds(count))
+        taken.append(samples)
+    return taken
 
 
 class Events:
@@ -115,10 +148,13 @@ class Events:
         return self.start.elapsed_time(self.end) * 1e3
 
 
-def on_cuda(runs: Sequence[Runner], seconds: float) -> list[list[float]]:
+def on_cuda(runs: Sequence[Runner], seconds: float) -> list[Samples]:
+    """Calls of the libraries in turn, for so many seconds for each, or five calls."""
     clocks = [Events(run.peer.lib) for run in runs]
-    samples: list[list[float]] = [[] for _ in runs]
-    end, done = time.perf_counter() + seconds, 0
+    samples: list[Samples] = [[] for _ in runs]
+    for run in runs:
+        run.once()
+    end, done = time.perf_counter() + seconds * len(runs), 0
     while (time.perf_counter() < end and done < 400) or done < 5:
         for run, clock, seen in zip(runs, clocks, samples, strict=True):
             seen.append(clock(run.call, run.inputs[done % len(run.inputs)]))
@@ -126,22 +162,14 @@ def on_cuda(runs: Sequence[Runner], seconds: float) -> list[list[float]]:
     return samples
 
 
-def measure(runs: Sequence[Runner], device: str, seconds: float) -> dict[str, Timing]:
-    """What each library took, after a warm-up of two calls."""
+def on_host(runs: Sequence[Runner], seconds: float) -> list[Samples]:
+    """What the host takes to issue a call, without waiting for the device."""
+    samples: list[Samples] = [[] for _ in runs]
     for run in runs:
         run.once()
-        run.once()
-    samples = (on_cpu if device == "cpu" else on_cuda)(runs, seconds)
-    return {run.peer.name: Timing.of(s) for run, s in zip(runs, samples, strict=True)}
-
-
-def host_time(runs: Sequence[Runner], seconds: float) -> dict[str, Timing]:
-    """What the host took to issue a call, without waiting for the device."""
-    samples: list[list[float]] = [[] for _ in runs]
-    end = time.perf_counter() + seconds
+    end = time.perf_counter() + seconds * len(runs)
     while time.perf_counter() < end or len(samples[0]) < 5:
         for run, seen in zip(runs, samples, strict=True):
-            run.once()
             seen.append(run.microseconds(100))
             run.peer.synchronize()
-    return {run.peer.name: Timing.of(s) for run, s in zip(runs, samples, strict=True)}
+    return samples

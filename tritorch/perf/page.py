@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import plots
-from .results import Change, write_text
+from .results import Change, Row, summary, uncertainty, unsure, write_text
 
 STYLE = """
 :root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; }
@@ -33,13 +33,15 @@ EXPLAINED = {
     "libraries. Longer bars are faster.",
     "hosts": "What the host spends on a call whose arithmetic is nothing. Shorter bars are better.",
     "throughput": "Bytes that must be moved, or for products multiplications and additions, over "
-    "the median time. The dotted line is what this device was measured to do at most.",
+    "the median time, against the number of elements, rows or images. The dotted line is what this "
+    "device was measured to do at most.",
     "roofline": "Every point measured. Left of the bend memory is the limit, right of it "
     "arithmetic; a point on the line cannot be faster on this device. Small arrays that stay in "
     "a processor's cache can lie above the slope.",
     "accuracy": "Largest difference from the result in float64, in units of the last place of a "
     "number of the exact result's size (at least its root mean square).",
-    "changes": "Since the last results of the same device, with the peer's own change taken out.",
+    "changes": "Since the last results of the same device: ratios that differ by more than three "
+    "standard deviations of both.",
 }
 
 
@@ -75,12 +77,19 @@ def points_table(results: dict[str, Any]) -> str:
     rows = []
     for p in sorted(results["points"], key=lambda p: (p["family"], p["operator"], p["size"])):
         ours = p["times"]["tritorch"]["median"]
-        ratio = [p["ratio"].get(n, "") for n in names]
+        ratio = [ratio_cell(p, n) for n in names]
         rate = p["bytes"] / ours / 1e3
         spread = f"{p['noise']:.1%}"
         error = p["ulps"].get("tritorch", "")
         rows.append([p["operator"], p["dtype"], p["shapes"], ours, spread, *ratio, rate, error])
     return table(head, rows)
+
+
+def ratio_cell(row: Row, name: str) -> str:
+    """The ratio, and how far another report's may well be from it: two standard deviations."""
+    if name not in row["ratio"]:
+        return ""
+    return f"{row['ratio'][name]:.2f} ±{2 * uncertainty(row, name):.0%}"
 
 
 def models_table(results: dict[str, Any]) -> str:
@@ -91,7 +100,7 @@ def models_table(results: dict[str, Any]) -> str:
             r["items"] / r["times"]["tritorch"]["median"] * 1e6,
             r["unit"] + "/s",
             r["memory"] / 1e6,
-            r["ratio"].get("torch", ""),
+            ratio_cell(r, "torch"),
         ]
         for r in results["models"]
     ]
@@ -123,24 +132,46 @@ def listed(title: str, failed: dict[str, str]) -> str:
     return f"<h2>{html.escape(title)}</h2>" + table(["figure", "why"], failed.items())
 
 
+def unsure_section(results: dict[str, Any]) -> str:
+    """What this report knows least."""
+    rows = [(key, name, f"±{2 * u:.0%}") for key, name, u in unsure(results)]
+    if not rows:
+        return ""
+    title = f"{len(rows)} ratios that another report may well find to differ by over a tenth"
+    inside = table(["figure", "ratio to", "two standard deviations"], rows)
+    return f"<details><summary>{title}</summary>{inside}</details>"
+
+
 def gpu_section(others: Sequence[dict[str, Any]]) -> str:
     """The last results of GPUs, which these pages' device may not have."""
     parts = []
     for found in others:
         m = found["machine"]
-        rows = [
-            (
-                p["key"],
-                p["times"]["tritorch"]["median"],
-                p["ratio"].get("torch", ""),
-                p["bytes"] / p["times"]["tritorch"]["median"] / 1e3,
-            )
-            for p in found["points"]
-        ]
-        title = f"{m['device']}, measured {m['date']}"
-        inside = table(["point", "us", "x torch", "GB/s"], rows)
+        rows = device_rows(found)
+        title = f"{m['device']}, measured {m['date']}: {len(rows)} figures"
+        inside = table(["figure", "us", "x torch", "rate"], rows)
         parts.append(f"<details><summary>{html.escape(title)}</summary>{inside}</details>")
     return "".join(parts)
+
+
+def device_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Name, microseconds, torch's time over tritorch's and rate, of a report of this package or of
+    the first look at a device that perf/gpu.py takes."""
+    if "figures" in found:
+        return [
+            (
+                name,
+                f["microseconds"],
+                f["torch"] / f["microseconds"] if "torch" in f else "",
+                next((f"{f[unit]:,.0f} {unit}" for unit in ("GB/s", "TFLOP/s") if unit in f), ""),
+            )
+            for name, f in found["figures"].items()
+        ]
+    medians = [(p, p["times"]["tritorch"]["median"]) for p in found["points"]]
+    return [
+        (p["key"], us, ratio_cell(p, "torch"), f"{p['bytes'] / us / 1e3:,.0f} GB/s")
+        for p, us in medians
+    ]
 
 
 def build(
@@ -153,12 +184,15 @@ def build(
     m, limits = results["machine"], results["limits"]
     parts = [f"<h1>tritorch on {html.escape(m['device'])}</h1>"]
     parts.append(f'<p class="soft">{html.escape(plots.caption(results))}</p>')
+    parts.append(f"<p>{summary(results)}.</p>{unsure_section(results)}")
     if limits:
         rates = ", ".join(f"{v / 1e9:,.0f} GFLOP/s in {k}" for k, v in limits["flop/s"].items())
         parts.append(
             f"<p>This device was measured to copy {limits['bytes/s'] / 1e9:,.0f} GB/s and to "
-            f"multiply matrices at {rates}. Times are medians; libraries took turns in one "
-            "process, on inputs that rotate through memory.</p>"
+            f"multiply matrices at {rates}. Libraries took turns in one process, on inputs that "
+            "rotate through memory, in visits that lie far apart. Times are medians; ratios are "
+            "those of lower quartiles, which neighbours disturb least, with two standard "
+            "deviations of what visits tell.</p>"
         )
     for name, png in pngs.items():
         title = name.replace("ratios-", "Against ").replace("-", ".").capitalize()
@@ -172,7 +206,7 @@ def build(
         parts.append("<h2>All figures</h2><details open><summary>by family</summary>")
         parts.append(points_table(results) + "</details>")
     if others:
-        parts.append("<h2>Measured on GPUs</h2>" + gpu_section(others))
+        parts.append(f"<h2>Measured on GPUs</h2><p>{GPUS}</p>{gpu_section(others)}")
     if kernels:
         parts.append("<h2>Kernels, compiled ahead of time</h2>")
         parts.append(f"<p>{COMPILED}</p>" + "".join(map(kernels_table, kernels)))
@@ -183,8 +217,10 @@ def build(
 
 
 EXPLAINED_RATIO = (
-    "The largest size of each operator, slowest first: the other library's time over tritorch's."
+    "The largest size of each operator, slowest first: the other library's time over tritorch's. "
+    "Lines are two standard deviations long to either side."
 )
+GPUS = "The last results that each of these devices gave; this report did not measure them again."
 COMPILED = (
     "What the compiler made of each kernel at a large size, without a device: a prediction of the "
     "roofline on the figures of the data sheet, not a measurement."

@@ -6,6 +6,7 @@ depends on it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -50,6 +51,10 @@ class Peer:
         case, lib = point.case, self.lib
         return lambda *xs: case.call(lib, *xs)
 
+    def network(self, module: Any) -> Any:
+        """A module as this library runs it."""
+        return module
+
     def array(self, result: Any) -> np.ndarray | None:
         """The first tensor of a result in float64, or None where it holds no real numbers."""
         first = result[0] if isinstance(result, tuple | list) else result
@@ -59,12 +64,15 @@ class Peer:
 
 
 class Compiled(Peer):
-    """`torch.compile` of the call."""
+    """`torch.compile` of the call, or of the module."""
 
     def call(self, point: Point) -> Callable[..., Any] | None:
         plain = super().call(point)
         self.lib._dynamo.reset()
         return self.lib.compile(plain, dynamic=False)
+
+    def network(self, module: Any) -> Any:
+        return self.lib.compile(module, dynamic=False)
 
 
 class NumPy(Peer):
@@ -111,11 +119,16 @@ def peers(names: Sequence[str], device: str) -> list[Peer]:
     return made
 
 
+@functools.lru_cache(maxsize=16, typed=True)
+def drawn(spec: Any, place: int) -> np.ndarray:
+    """What an input at this place among the inputs holds, always the same."""
+    return spec.array(np.random.default_rng(place))
+
+
 def arrays(case: Case, copies: int = 1) -> list[list[np.ndarray]]:
     """Inputs of a case, so many times in memory of their own."""
-    rng = np.random.default_rng(0)
-    first = [spec.array(rng) for spec in case.inputs]
-    return [first, *([a.copy() for a in first] for _ in range(copies - 1))]
+    first = [drawn(spec, place) for place, spec in enumerate(case.inputs)]
+    return [[a.copy() for a in first] for _ in range(copies)]
 
 
 def double_reference(point: Point) -> np.ndarray | None:

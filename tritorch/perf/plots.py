@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .results import Change
+from .results import Change, uncertainty
 
 COLOURS = {
     "tritorch": "#0072B2",
@@ -34,6 +34,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -164,7 +165,8 @@ def ratios(results: dict[str, Any], peer: str) -> Figure | None:
         label = p["operator"] if p["dtype"] == "float32" else f"{p['operator']}, {p['dtype']}"
         if peer in p["ratio"] and p["size"] >= best.get(label, p)["size"]:  # type: ignore
             best[label] = p
-    bars = sorted(((label, p["ratio"][peer]) for label, p in best.items()), key=lambda b: b[1])
+    bars = [(label, p["ratio"][peer], uncertainty(p, peer)) for label, p in best.items()]
+    bars.sort(key=lambda b: b[1])
     if not bars:
         return None
     columns = 1 if len(bars) <= 50 else 3
@@ -177,18 +179,20 @@ def ratios(results: dict[str, Any], peer: str) -> Figure | None:
     room = (high / low) ** 0.14 * 1.05
     axes.flat[0].set_xlim(low / room, high * room)
     plain(*(axis.xaxis for axis in axes.flat))
-    mean = math.exp(sum(math.log(r) for _, r in bars) / len(bars))
+    mean = math.exp(sum(math.log(r) for _, r, _ in bars) / len(bars))
     title = f"Speed over {peer}'s: {len(bars)} operators, geometric mean {mean:.2f}"
     return finish(figure, title, results)
 
 
-def draw_ratios(axis: Any, bars: list[tuple[str, float]], peer: str) -> None:
-    values = [r for _, r in bars]
+def draw_ratios(axis: Any, bars: list[tuple[str, float, float]], peer: str) -> None:
+    values = [r for _, r, _ in bars]
+    ends = [(r * math.exp(-2 * u), r * math.exp(2 * u)) for _, r, u in bars]
     colours = [COLOURS["tritorch"] if r >= 1 else COLOURS["torch"] for r in values]
     lefts, widths = [min(r, 1.0) for r in values], [abs(r - 1) for r in values]
     axis.barh(range(len(bars)), widths, left=lefts, color=colours, height=0.7)
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.set_yticks(range(len(bars)), [label for label, _ in bars], fontsize=7.5)
+    axis.hlines(range(len(bars)), *zip(*ends), color="black", linewidth=0.9)
+    axis.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=7.5)
     axis.set_xscale("log")
     axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.set_xlabel(f"{peer}'s time / tritorch's (right of 1: tritorch is faster)", fontsize=8)
@@ -196,7 +200,7 @@ def draw_ratios(axis: Any, bars: list[tuple[str, float]], peer: str) -> None:
     for i, r in enumerate(values):
         axis.annotate(
             f"{r:.2f}",
-            (max(r, 1) if r >= 1 else r, i),
+            (ends[i][1] if r >= 1 else ends[i][0], i),
             xytext=(3 if r >= 1 else -3, 0),
             textcoords="offset points",
             ha="left" if r >= 1 else "right",

@@ -4,30 +4,39 @@
      "models": [...], "failed": {key: why}, "left": [keys that the time did not reach]}
 
 A point has `key`, `family`, `operator`, `size`, `shapes`, `dtype`, `bytes`, `flops`, `times`
-({library: {median, low, high, samples}}, microseconds), `ratio` ({library: its time over
-tritorch's}), `noise` (half the spread of the middle half of tritorch's samples over their median)
-and `ulps` ({library: ...}).
+({library: {median, low, high, samples, visits}}, microseconds; the quartiles of all samples, and
+the lower quartile in each visit), `ratio` ({library: its time over tritorch's}), `uncertainty`
+({library: of its ratio, tritorch: of its time; relative, one standard deviation}), `noise` (half
+the spread of the middle half of tritorch's samples over their median) and `ulps` ({library: ...}).
+Ratios are of times where nothing disturbs (`estimate`), not of medians.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
+import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tritorch
 
+from .estimate import estimate
 from .peers import Peer
 
 FORMAT = 1
 NOISE = 0.05  # a change below this is never one
+UNSURE = 0.1 / 2 / math.sqrt(2)  # two reports differ by more than 0.1 in one case of twenty
+SIGMAS = 3  # standard deviations that a change must pass
+
+Row = dict[str, Any]  # of a point, a host time or a model
 
 
 def processor() -> str:
@@ -99,6 +108,24 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def beside(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The results of all devices that have a file of this name, by their folders in order."""
+    found = []
+    for path in sorted(folder.glob(f"*/{name}")):
+        try:
+            found.append(read(path))
+        except ValueError:
+            continue  # a file of another format stands beside ours
+    return found
+
+
+def measured_on_gpus(folder: Path) -> list[dict[str, Any]]:
+    """Reports of GPUs, and the first looks that perf/gpu.py took at them."""
+    reports = [r for r in beside(folder, "report.json") if r["machine"].get("kind") == "cuda"]
+    looks = [json.loads(p.read_text()) for p in sorted(folder.glob("*/foundation.json"))]
+    return reports + [x for x in looks if "device" in x["machine"]]  # others are of processors
+
+
 class Change(NamedTuple):
     """Of one point between two results; `factor` above 1 is slower, `noise` what is none."""
 
@@ -120,25 +147,85 @@ class Change(NamedTuple):
         return 1 / self.factor > 1 + self.noise
 
 
+def pairs(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[Row, Row]]:
+    """The rows of the points and models that both have."""
+    old = {p["key"]: p for p in before["points"] + before["models"]}
+    rows = after["points"] + after["models"]
+    return ((old[row["key"]], row) for row in rows if row["key"] in old)
+
+
+def uncertainty(row: Row, name: str) -> float:
+    """Of a ratio, or of tritorch's own time; older files know only how its samples spread."""
+    return row.get("uncertainty", {}).get(name, row["noise"])
+
+
+def own_time(row: Row) -> float:
+    """Microseconds of tritorch where nothing disturbs it."""
+    times = row["times"]["tritorch"]
+    return estimate(times["visits"]).value if "visits" in times else times["median"]
+
+
 def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     """Of the points that both have, the slowest first.
 
-    Where both were measured beside the same library, that library's own change is taken out: a
-    machine that was busier is no change of ours. What counts as noise is three times what was
-    measured in either, and at least a twentieth.
+    Where both were measured beside the same library, the change is that of the ratio: a machine
+    that was busier is no change of ours. Noise is `SIGMAS` times the uncertainty of both together,
+    and at least a twentieth.
     """
-    old = {p["key"]: p for p in before["points"] + before["models"]}
     found = []
-    for new in after["points"] + after["models"]:
-        was = old.get(new["key"])
-        if was is None:
-            continue
-        drift = 1.0
-        for name in ("torch", "numpy"):
-            if name in was["times"] and name in new["times"]:
-                drift = new["times"][name]["median"] / was["times"][name]["median"]
-                break
-        noise = max(NOISE, 3 * max(was["noise"], new["noise"]))
-        times = was["times"]["tritorch"]["median"], new["times"]["tritorch"]["median"]
-        found.append(Change(new["key"], times[0] * drift, times[1], noise))
+    for was, new in pairs(before, after):
+        both = [n for n in ("torch", "numpy") if n in was["ratio"] and n in new["ratio"]]
+        name = both[0] if both else "tritorch"
+        noise = SIGMAS * math.hypot(uncertainty(was, name), uncertainty(new, name))
+        now = own_time(new)
+        then = now * new["ratio"][name] / was["ratio"][name] if both else own_time(was)
+        found.append(Change(new["key"], then, now, max(NOISE, noise)))
     return sorted(found, key=lambda c: -c.factor)
+
+
+class Agreement(NamedTuple):
+    """Of the ratios to a library in two results: how many there are in both, the part of them that
+    are within a tenth of each other, and the median of their relative differences."""
+
+    library: str
+    count: int
+    within: float
+    median: float
+
+    def __str__(self) -> str:
+        return (
+            f"ratios to {self.library}: {self.within:.0%} of {self.count} agree within 10%, "
+            f"the median difference is {self.median:.1%}"
+        )
+
+
+def agreements(before: dict[str, Any], after: dict[str, Any]) -> list[Agreement]:
+    """Of each library that both results compare with, torch first."""
+    off: dict[str, list[float]] = {}
+    for was, new in pairs(before, after):
+        for name in was["ratio"].keys() & new["ratio"].keys():
+            factor = new["ratio"][name] / was["ratio"][name]
+            off.setdefault(name, []).append(max(factor, 1 / factor) - 1)
+    return [
+        Agreement(name, len(d), sum(x <= 0.1 for x in d) / len(d), statistics.median(d))
+        for name, d in sorted(off.items(), reverse=True)
+    ]
+
+
+def unsure(found: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """(key, library, uncertainty) of the ratios that another report may well find to be a tenth
+    larger or smaller, the least sure first."""
+    rows = [
+        (row["key"], name, uncertainty(row, name))
+        for row in found["points"] + found["models"]
+        for name in row["ratio"]
+    ]
+    return sorted((r for r in rows if r[2] > UNSURE), key=lambda r: -r[2])
+
+
+def summary(found: dict[str, Any]) -> str:
+    """One line: how much was measured, and how sure it is."""
+    count = sum(len(found[name]) for name in ("points", "hosts", "models"))
+    ratios = sum(len(row["ratio"]) for row in found["points"] + found["models"])
+    parts = [f"{count} figures", f"{len(found['failed'])} failed", f"{len(found['left'])} left"]
+    return f"{', '.join(parts)}; of {ratios} ratios {len(unsure(found))} are unsure by over 10%"
