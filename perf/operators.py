@@ -4,10 +4,10 @@
     python perf/operators.py --backward        forward and backward, where there is a derivative
     python perf/operators.py --only 'soft|norm'   those whose name the expression finds
 
-Inputs are float32, about a million elements where that has a meaning. Times are medians of calls
-that take turns, ours and PyTorch's, for some hundredths of a second each. The exit code is 1 where
-an operator is over `LIMIT` times slower and `REASONS` does not say why, where one fails, or where
-a record has no case.
+Inputs are float32, about a million elements where that has a meaning. Times are the shortest of
+calls that take turns, ours and PyTorch's, for some hundredths of a second each. The exit code is 1
+where an operator is over `LIMIT` times slower and `REASONS` does not say why, where one fails, or
+where a record has no case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import json
 import math
 import platform
 import re
-import statistics
 import sys
 import time
 import warnings
@@ -48,7 +47,7 @@ REASONS: dict[str, str] = {}
 
 
 class Row(NamedTuple):
-    """Medians in microseconds."""
+    """The shortest times, in microseconds."""
 
     name: str
     ours: float
@@ -109,7 +108,7 @@ def turn(run: Callable, times: int, seen: list[float]) -> None:
 
 
 def measure(name: str, case: Case, seconds: float, backward: bool) -> Row | str:
-    """The medians, or why there are none."""
+    """The shortest times, or why there are none."""
     runs = []
     for lib in (tritorch, torch):
         try:
@@ -123,7 +122,7 @@ def measure(name: str, case: Case, seconds: float, backward: bool) -> Row | str:
     while time.perf_counter() < end or len(seen[1]) < 3:
         for run, times_of in zip(runs, seen, strict=True):
             turn(run, times, times_of)
-    return Row(name, *(statistics.median(s) * 1e6 for s in seen))
+    return Row(name, *(min(s) * 1e6 for s in seen))
 
 
 def differentiable(case: Case, name: str) -> bool:
@@ -146,6 +145,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--backward", action="store_true", help="forward and backward together")
     parser.add_argument("--seconds", type=float, default=0.5, help="for one operator")
     parser.add_argument("--budget", type=float, default=540, help="seconds for all; then it stops")
+    parser.add_argument("--threads", type=int, help="of both libraries; default: their own")
     parser.add_argument("--out", type=Path, help="default: perf/results/cpu/, if all were measured")
     return parser.parse_args()
 
@@ -155,6 +155,9 @@ def main() -> None:
     if torch is None:
         sys.exit("perf/operators.py: compares with PyTorch, which is not installed")
     warnings.simplefilter("ignore")
+    if o.threads:
+        tritorch.set_num_threads(o.threads)
+        torch.set_num_threads(o.threads)
     cases = {n: c for n, c in records.cases().items() if not o.only or re.search(o.only, n)}
     uncovered = [name for name, case in cases.items() if case is None]
     rows, failed, left = [], {}, []

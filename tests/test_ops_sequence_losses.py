@@ -180,3 +180,39 @@ def test_ctc_against_pytorch(soft: bool, reduction: str) -> None:
             found.append((loss.detach().numpy(), grad.numpy()))
         for theirs, ours in zip(*found, strict=True):
             np.testing.assert_allclose(ours, theirs, 1e-9, 1e-9)
+
+
+PAIR = (torch.tensor([[0.1, 0.7], [0.3, 0.5]]), torch.tensor([[0.6, 0.2], [0.9, 0.4]]))
+SIGNS = torch.tensor([1.0, -1.0])
+# the call at the top level and its counterpart in nn.functional
+BY_NUMBER: dict[str, tuple[tuple, dict]] = {
+    "binary_cross_entropy_with_logits": (PAIR, {}),
+    "cosine_embedding_loss": ((*PAIR, SIGNS), {}),
+    "ctc_loss": (
+        (torch.zeros(4, 2, 3).log_softmax(2), torch.tensor([[1], [2]]), [4, 3], [1, 1]),
+        {},
+    ),
+    "hinge_embedding_loss": (PAIR, {"margin": 0.5}),
+    "kl_div": (PAIR, {"log_target": True}),
+    "margin_ranking_loss": ((PAIR[0][0], PAIR[1][0], SIGNS), {}),
+    "poisson_nll_loss": (PAIR, {"log_input": True, "full": False, "eps": 1e-8}),
+    "triplet_margin_loss": ((*PAIR, PAIR[0] * 2), {"margin": 0.5}),
+}
+
+
+@pytest.mark.parametrize("name", BY_NUMBER)
+@pytest.mark.filterwarnings("ignore:kl_div")
+def test_losses_at_the_top_level_take_the_reduction_as_a_number(name: str) -> None:
+    args, more = BY_NUMBER[name]
+    function, reference = getattr(torch, name), getattr(F, name)
+    for number, reduction in enumerate(("none", "mean", "sum")):
+        got = function(*args, reduction=number, **more)
+        torch.testing.assert_close(got, reference(*args, reduction=reduction, **more))
+    if name != "poisson_nll_loss":  # nothing is optional there
+        torch.testing.assert_close(
+            function(*args, **more), reference(*args, reduction="none", **more)
+        )
+    with pytest.raises(TypeError, match=f"{name}.*reduction"):
+        function(*args, reduction="mean", **more)
+    with pytest.raises(ValueError, match=f"{name}: reduction is 0"):
+        function(*args, reduction=3, **more)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 import tritorch as torch
 from tritorch.ops.special_polynomials import POLYNOMIALS
@@ -184,3 +185,49 @@ def test_dtypes_of_heaviside_must_agree() -> None:
         torch.heaviside(torch.ones(2), torch.ones(2, dtype=torch.float64))
     with pytest.raises(RuntimeError, match="float_power_"):
         torch.ones(2).float_power_(2)
+
+
+LONG = np.concatenate(
+    [np.linspace(-12, 12, 4001), np.geomspace(1e-20, 80, 999), [0.0, -0.0, np.nan, np.inf]]
+).astype(np.float32)
+# name -> (ours, SciPy's, where it is compared)
+FUNCTIONS: dict[str, tuple] = {
+    **{
+        n: (getattr(torch.special, n), getattr(special, n), LONG[:-1])
+        for n in ("i0", "i0e", "i1", "i1e")
+    },
+    "ndtr": (torch.special.ndtr, special.ndtr, LONG),
+    "erfc": (torch.special.erfc, special.erfc, LONG),
+    **{
+        f"polygamma {n}": (
+            lambda x, n=n: torch.polygamma(n, x),
+            lambda x, n=n: (-1) ** (n + 1) * math.factorial(n) * special.zeta(n + 1, x),
+            LONG[4200:-4],
+        )
+        for n in (1, 2, 7, 9)
+    },
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_of_many_elements(name: str) -> None:
+    """Above some thousand elements the loops work in blocks, in scratch memory."""
+    ours, theirs, x = FUNCTIONS[name]
+    with np.errstate(all="ignore"):
+        expected = theirs(x.astype(np.float64)).astype(np.float32)
+    np.testing.assert_allclose(ours(torch.from_numpy(x)).numpy(), expected, 2e-6, 1e-38)
+    many = np.tile(x, 20)  # more than one block of the threads
+    np.testing.assert_array_equal(
+        ours(torch.from_numpy(many)).numpy()[: len(x)], ours(torch.from_numpy(x)).numpy()
+    )
+
+
+def test_nextafter_of_many_elements() -> None:
+    edge = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4028235e38, 1.0, -1.0]
+    values = np.concatenate([LONG, edge]).astype(np.float32)
+    for dtype in (np.float32, np.float64):
+        x, y = values.astype(dtype), np.roll(values, 3).astype(dtype)
+        for a, b in ((x, y), (y, x), (x, np.tile(edge, len(x))[: len(x)].astype(dtype))):
+            got = torch.nextafter(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+            np.testing.assert_array_equal(got, np.nextafter(a, b))
+            np.testing.assert_array_equal(np.signbit(got), np.signbit(np.nextafter(a, b)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic_loops import INTEGERS, clamp, select
+from .arithmetic_loops import INTEGERS, clamp, mask_bits, select
 from .lines import scratch
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -23,15 +23,19 @@ def keep(mask: Any, g: Any, out: Any = None) -> Any:
     """`g` where `mask` holds, 0 elsewhere: on the bits, as a branch an element costs ten times."""
     if mask.size < 2048 or g.dtype.kind == "c":
         r = np.where(mask, g, g.dtype.type(0))
-        return r if out is None else np.positive(r, out=out)
+        if out is None:
+            return r
+        np.copyto(out, r)
+        return out
     kind = INTEGERS[g.itemsize]
-    bits = np.negative(mask.view(np.int8), out=scratch(mask, 7, kind), dtype=kind)
     target = None if out is None else out.view(kind)
-    return np.bitwise_and(g.view(kind), bits, out=target).view(g.dtype)
+    return np.bitwise_and(g.view(kind), mask_bits(mask, kind), out=target).view(g.dtype)
 
 
 def relu(x: Any, out: Any = None) -> Any:
-    return np.maximum(0, x, out=out)  # of equal operands it is the second: -0.0 stays
+    if out is None or out.dtype.kind != "f":
+        return np.maximum(0, x, out=out)  # of equal operands it is the second: -0.0 stays
+    return np.clip(x, 0, np.inf, out=out)  # as the same of a number is slow; -0.0 stays too
 
 
 def relu_backward(g: Any, y: Any, out: Any = None) -> Any:
@@ -52,8 +56,8 @@ _ERF = (
 _ERF_HALF = tuple(c / math.sqrt(2) / 2 ** (6 - i) for i, c in enumerate(_ERF))  # of x = z sqrt(2)
 
 
-def _tanh_polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
-    """tanh(x q(x^2)), highest power first, in scratch memory."""
+def _odd_polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+    """x q(x^2), highest power first, in scratch memory."""
     s = np.multiply(x, x, out=scratch(x, 1))
     t = np.multiply(s, coefficients[0], out=scratch(x))
     for c in coefficients[1:-1]:
@@ -61,13 +65,19 @@ def _tanh_polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
         t *= s
     t += coefficients[-1]
     t *= x
+    return t
+
+
+def _tanh_polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
+    """tanh(x q(x^2)), highest power first, in scratch memory."""
+    t = _odd_polynomial(x, coefficients)
     return np.tanh(t, out=t)
 
 
 def erf(x: Any, out: Any = None) -> Any:
     """The error function; in float32 twenty times as fast as SciPy's."""
     if x.dtype == np.float32:
-        return np.positive(_tanh_polynomial(x, _ERF), out=out)
+        return np.tanh(_odd_polynomial(x, _ERF), out=out)
     from scipy import special
 
     return special.erf(x, out=out)
@@ -254,15 +264,13 @@ def hardtanh_backward(g: Any, x: Any, low: Any, high: Any, out: Any = None) -> A
 
 
 def _ramp(x: Any) -> Any:
-    """x + 3, between 0 and 6, over 6; in scratch memory."""
+    """x + 3, between 0 and 6; in scratch memory."""
     t = np.add(x, 3, out=scratch(x))
-    t = np.clip(t, 0, 6, out=t)
-    t *= x.dtype.type(1 / 6)
-    return t
+    return np.clip(t, 0, 6, out=t)
 
 
 def hardsigmoid(x: Any, out: Any = None) -> Any:
-    return np.positive(_ramp(x), out=out)
+    return np.multiply(_ramp(x), x.dtype.type(1 / 6), out=out)
 
 
 def hardsigmoid_backward(g: Any, x: Any, out: Any = None) -> Any:
@@ -270,7 +278,9 @@ def hardsigmoid_backward(g: Any, x: Any, out: Any = None) -> Any:
 
 
 def hardswish(x: Any, out: Any = None) -> Any:
-    return np.multiply(_ramp(x), x, out=out)
+    t = _ramp(x)
+    t *= x.dtype.type(1 / 6)
+    return np.multiply(t, x, out=out)
 
 
 def hardswish_backward(g: Any, x: Any, out: Any = None) -> Any:

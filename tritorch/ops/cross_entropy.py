@@ -23,6 +23,15 @@ from .softmax import log_softmax_op
 REDUCTIONS = ("none", "mean", "sum")
 
 
+def reduction_name(name: str, number: int) -> str:
+    """The reduction's name by its number: 0 for none, 1 for mean, 2 for sum."""
+    if not isinstance(number, int):
+        raise TypeError(f"{name}(): argument 'reduction' must be int, not {type(number).__name__}")
+    if not 0 <= number < 3:
+        raise ValueError(f"{name}: reduction is 0 (none), 1 (mean) or 2 (sum), got {number}")
+    return REDUCTIONS[number]
+
+
 def reduction_of(
     name: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None
 ) -> str:

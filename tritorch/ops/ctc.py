@@ -18,7 +18,7 @@ from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
 from .autocast import listed
 from .create import as_tensor, tensor
-from .cross_entropy import reduction_of
+from .cross_entropy import reduction_name, reduction_of
 from .join import cat, stack
 
 NEVER = -1e30  # the logarithm of zero where infinities would give NaN
@@ -356,13 +356,15 @@ def _ctc_public(
     input_lengths: Any,
     target_lengths: Any,
     blank: int = 0,
-    reduction: int = 1,
+    reduction: int = 0,
     zero_infinity: bool = False,
 ) -> Tensor:
-    """`nn.functional.ctc_loss` with its reduction as a number: 0 none, 1 mean, 2 sum."""
-    name = ("none", "mean", "sum")[reduction]
+    """`nn.functional.ctc_loss` with its reduction as a number: 1 for mean, 2 for sum, 0, the
+    default, for none."""
+    name = reduction_name("ctc_loss", reduction)
     return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, name, zero_infinity)
 
 
+_ctc_public.__name__ = _ctc_public.__qualname__ = "ctc_loss"
 FUNCTIONAL["ctc_loss"] = ctc_loss
 PUBLIC["ctc_loss"] = _ctc_public

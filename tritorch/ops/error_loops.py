@@ -1,10 +1,11 @@
-"""The NumPy loops of `erfc` and `erfinv`: polynomials for float32, SciPy for float64.
+"""The NumPy loops of `erfc`, `ndtr` and `erfinv`: polynomials for float32, SciPy for float64.
 
 Each writes `out` last, so that it may be the memory of an input.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,15 +64,30 @@ def _polynomial(x: Any, coefficients: Sequence[float], slot: int) -> Any:
 
 
 def erfc(x: Any, out: Any = None) -> Any:
-    """1 - erf(x), its tail to the last digits: exp(-x^2) as a product, as x^2 itself is rounded."""
+    """1 - erf(x), its tail to the last digits."""
     if x.dtype != np.float32:
         from scipy import special
 
         return special.erfc(x, out=out)
-    x = np.asarray(x)
+    return _complement(np.asarray(x), 1.0, out)
+
+
+def ndtr(x: Any, out: Any = None) -> Any:
+    """The normal distribution's function, erfc(-x / sqrt(2)) / 2."""
+    if x.dtype != np.float32:
+        from scipy import special
+
+        return special.ndtr(x, out=out)
+    r = _complement(np.negative(x, out=scratch(x, 4)), 0.5, out)
+    return np.multiply(r, 0.5, out=out)
+
+
+def _complement(x: Any, square: float, out: Any) -> Any:
+    """erfc(x sqrt(square)): exp(-square x^2) as a product, as x^2 itself is rounded."""
+    scale = math.sqrt(square)
     a = np.abs(x, out=scratch(x))
-    a = np.minimum(a, 11, out=a)
-    t = np.multiply(a, 0.5, out=scratch(x, 1))
+    a = np.clip(a, 0, 11 / scale, out=a)
+    t = np.multiply(a, 0.5 * scale, out=scratch(x, 1))
     t += 1
     t = np.reciprocal(t, out=t)
     p = _polynomial(t, _ERFC, 2)
@@ -80,10 +96,10 @@ def erfc(x: Any, out: Any = None) -> Any:
     rest = np.add(a, high, out=scratch(x, 3))
     a -= high
     rest *= a
-    np.negative(rest, out=rest)
+    rest *= -square
     p *= np.exp(rest, out=rest)
     high *= high
-    np.negative(high, out=high)
+    high *= -square
     p *= np.exp(high, out=high)
     return select(x < 0, np.subtract(2, p, out=rest), p, out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from .activation import logsigmoid
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
 from .autocast import listed
-from .cross_entropy import reduction_of
+from .cross_entropy import reduction_name, reduction_of
 from .elementwise import Elementwise, loop
 
 
@@ -33,21 +34,31 @@ def functional(f: Callable) -> Callable:
     return f
 
 
-def by_number(*names: str) -> Callable:
-    """Publish `f` at the top level too, where PyTorch's form takes these parameters in this order
-    and the reduction as a number: 0 for none, 1 for mean, 2 for sum."""
+def by_number(*names: str, required: bool = False) -> Callable:
+    """Publish `f` at the top level, where PyTorch's form takes these parameters in this order and
+    the reduction as a number: 1 for mean, 2 for sum, 0, the default, for none."""
 
     def publish(f: Callable) -> Callable:
-        def function(*args: Any, **kwargs: Any) -> Any:
-            given = dict(zip(names, args, strict=False)) | kwargs
-            if isinstance(given.get("reduction"), int):
-                given["reduction"] = ("none", "mean", "sum")[given["reduction"]]
-            return f(**given)
+        name, own = f.__name__.removeprefix("_"), inspect.signature(f).parameters
+        defaults = {n: own[n].default for n in names} | {"reduction": 0}
+        form = inspect.Signature(
+            own[n].replace(default=inspect.Parameter.empty if required else defaults[n])
+            for n in names
+        )
 
-        function.__name__ = function.__qualname__ = f.__name__
-        function.__doc__ = f.__doc__
-        PUBLIC[f.__name__] = function
-        return functional(f)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            try:
+                bound = form.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}(): {error}") from None
+            given = bound.arguments
+            return applied(**given | {"reduction": reduction_name(name, given.get("reduction", 0))})
+
+        applied = listed(f)
+        function.__name__ = function.__qualname__ = name
+        function.__doc__, function.__signature__ = f.__doc__, form  # type: ignore[attr-defined]
+        PUBLIC[name] = function
+        return f
 
     return publish
 
@@ -219,6 +230,7 @@ def binary_cross_entropy(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@functional
 @by_number("input", "target", "weight", "pos_weight", "reduction")
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -265,6 +277,15 @@ def _divergence(input: Any, target: Any, log_target: bool) -> Any:
 
 
 @by_number("input", "target", "reduction", "log_target")
+def _kl_div(input: Tensor, target: Tensor, reduction: str, log_target: bool = False) -> Tensor:
+    """`target (log(target) - input)` with `input` in log-space, and `target` too on request."""
+    loss = _divergence(input, target, log_target)
+    if reduction == "batchmean":
+        return loss.sum() / input._data.shape[0] if input._data.ndim else loss.sum()
+    return reduced(loss, reduction)
+
+
+@functional
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -287,10 +308,7 @@ def kl_div(
             "math definition.",
             stacklevel=2,
         )
-    loss = _divergence(input, target, log_target)
-    if reduction == "batchmean":
-        return loss.sum() / input._data.shape[0] if input._data.ndim else loss.sum()
-    return reduced(loss, reduction)
+    return _kl_div(input, target, reduction, log_target)
 
 
 def raised(t: Any, least: float) -> Any:
@@ -340,7 +358,8 @@ def gaussian_nll_loss(
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
-@by_number("input", "target", "log_input", "full", "eps", "reduction")
+@functional
+@by_number("input", "target", "log_input", "full", "eps", "reduction", required=True)
 def poisson_nll_loss(
     input: Any,
     target: Any,

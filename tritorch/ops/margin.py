@@ -74,6 +74,7 @@ for _f in (cosine_similarity, pairwise_distance, pdist):
 # -- of two values --------------------------------------------------------------------------------
 
 
+@functional
 @by_number("input", "target", "margin", "reduction")
 def hinge_embedding_loss(
     input: Any,
@@ -89,6 +90,7 @@ def hinge_embedding_loss(
     return reduced(away + where(target != -1, input, 0), reduction)
 
 
+@functional
 @by_number("input1", "input2", "target", "margin", "reduction")
 def margin_ranking_loss(
     input1: Any,
@@ -122,6 +124,7 @@ def soft_margin_loss(
     return reduced(-logsigmoid(target * input), reduction)
 
 
+@functional
 @by_number("input1", "input2", "target", "margin", "reduction")
 def cosine_embedding_loss(
     input1: Any,
@@ -272,6 +275,7 @@ def _triplet(
     return reduced((margin + near - far).clamp_min(0), reduction)
 
 
+@functional
 @by_number("anchor", "positive", "negative", "margin", "p", "eps", "swap", "reduction")
 def triplet_margin_loss(
     anchor: Tensor,

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes, return_types
 from ..op import joint, primitive
 from ..tensor import Tensor
+from . import arithmetic_loops
 from .api import attach, binary, called, public
 from .arithmetic import pow
 from .elementwise import Elementwise, loop, unknown
@@ -77,7 +78,7 @@ heaviside = binary(
 )
 nextafter = binary(
     "nextafter",
-    loop(np.nextafter),
+    arithmetic_loops.nextafter,
     kind=_InItsType,
     numbers="none",
     deny=("integral", "bool", "complex"),

@@ -16,7 +16,7 @@ from .. import dtypes, errors
 from ..device import device as Device, placed
 from ..dtypes import DType
 from ..op import primitive
-from ..runtime import counts, random as streams
+from ..runtime import counts, parallel, random as streams
 from ..tensor import Tensor, from_data, wrap
 from .api import PUBLIC, write_out
 from .complex_view import view_as_complex
@@ -115,12 +115,14 @@ def _searched(total: np.ndarray, u: np.ndarray) -> np.ndarray:
 
     All lines are one sorted array, line i moved by i.
     """
-    n, last = total.shape[-1], total[:, -1:]
+    n, last = total.shape[-1], total[:, -1:].copy()
     line = np.arange(len(total), dtype=np.float64)[:, None]
-    moved = total / last
-    found = np.searchsorted((moved + line).ravel(), (u + line).ravel(), "right").reshape(u.shape)
+    total /= last
+    end = np.argmax(total >= 1, axis=1)[:, None]
+    total += line
+    found = np.searchsorted(total.ravel(), (u + line).ravel(), "right").reshape(u.shape)
     found -= n * np.arange(len(total))[:, None]
-    return np.clip(found, 0, np.argmax(moved >= 1, axis=1)[:, None])  # rounding may reach the end
+    return np.clip(found, 0, end)  # rounding may reach the end
 
 
 def _multinomial_meta(
@@ -144,13 +146,20 @@ def multinomial_op(p: Any, *, num_samples: int, replacement: bool, seed: int, of
 
     Without replacement: the first arrivals of exponential clocks with rates `p`.
     """
-    lines = p.reshape(-1, p.shape[-1]).astype(np.float64)
+    lines = p.reshape(-1, p.shape[-1])
     if replacement or num_samples == 1:
         u = streams.uniform(seed, offset, (len(lines), num_samples), np.float64)
-        out = _searched(np.cumsum(lines, axis=1), u)
+        out = np.empty(u.shape, np.int64)
+
+        def body(start: int, stop: int) -> None:
+            total = np.cumsum(lines[start:stop], axis=1, dtype=np.float64)
+            out[start:stop] = _searched(total, u[start:stop])
+
+        parallel.run(body, len(lines), max(1, parallel.BIG // max(lines.shape[1], 1)))
     else:
         u = streams.uniform(seed, offset, lines.shape, np.float64)
-        out = np.argsort(-np.log1p(-u) / lines, axis=1, kind="stable")[:, :num_samples]
+        clocks = -np.log1p(-u) / lines.astype(np.float64)
+        out = np.argsort(clocks, axis=1, kind="stable")[:, :num_samples]
     return np.ascontiguousarray(out).reshape(*p.shape[:-1], num_samples)
 
 

@@ -119,12 +119,12 @@ def multinomial(
         )
     p = input.detach()
     if p.is_cpu and p._data.size:
-        wide = p._data.astype(np.float64)
-        if not (np.isfinite(wide).all() and wide.min() >= 0):
+        weights = p._data if p.dtype.itemsize > 2 else p._data.astype(np.float32)
+        if not (weights.min() >= 0 and weights.max() < np.inf):
             raise RuntimeError(
                 "multinomial: probability tensor contains either `inf`, `nan` or element < 0"
             )
-        if (wide.sum(-1) <= 0).any():
+        if not weights.max(-1).all():
             raise RuntimeError(
                 "multinomial: invalid multinomial distribution (sum of probabilities <= 0)"
             )

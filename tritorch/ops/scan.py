@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes, errors, return_types
 from ..dtypes import DType
 from ..op import fused, joint, primitive
-from ..runtime import blas
+from ..runtime import blas, host
 from ..tensor import Tensor
 from . import lines
 from .api import public
@@ -47,6 +47,19 @@ def _dim_of(name: str, x: Tensor, dim: int) -> int:
     return errors.wrap_dim(name, dim, x._data.shape)
 
 
+WIDE = 128  # numbers side by side from which a loop of NumPy for each step pays
+
+
+def accumulate(f: np.ufunc, x: np.ndarray, out: np.ndarray) -> None:
+    """`f.accumulate` along the middle of a canonical block, a row at a time where rows are long."""
+    if x.ndim < 3 or x.shape[2] < WIDE:
+        f.accumulate(x, axis=1, out=out)
+        return
+    np.copyto(out[:, 0], x[:, 0])
+    for k in range(1, x.shape[1]):
+        f(out[:, k - 1], x[:, k], out=out[:, k])
+
+
 # -- sums -----------------------------------------------------------------------------------------
 
 
@@ -54,7 +67,7 @@ def _sum_block(x: np.ndarray, out: np.ndarray) -> None:
     """Running sums along the middle of a canonical block."""
     if x.ndim == 2 and x.shape[1] >= 4 * SQUARE and x.dtype.kind == "f" and _by_squares(x, out):
         return
-    np.add.accumulate(x, axis=1, out=out)
+    accumulate(np.add, x, out)
 
 
 def _by_squares(x: np.ndarray, out: np.ndarray) -> bool:
@@ -201,7 +214,12 @@ def cumprod_backward(grad: Any, x: Any, *, dim: int) -> Any:
     vjp=lambda g, x, dim: _cumprod_vjp(g, x, dim),
 )
 def cumprod_op(x: Any, *, dim: int) -> Any:
-    return np.multiply.accumulate(x, axis=dim, dtype=x.dtype) if x.ndim else x.copy()
+    if x.size <= lines.SMALL:
+        return np.multiply.accumulate(x, axis=dim, dtype=x.dtype) if x.ndim else x.copy()
+    out = lines.like(x)
+    block = partial(accumulate, np.multiply)
+    lines.blocks(block, lines.canonical(x, dim), lines.canonical(out, dim))
+    return out
 
 
 def _cumprod_vjp(g: Any, x: Any, dim: int) -> Any:
@@ -221,14 +239,32 @@ def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 # -- extremes -------------------------------------------------------------------------------------
 
 
+def _places(x: np.ndarray, out: np.ndarray, indices: np.ndarray) -> None:
+    """Where the extremes so far, in `out`, came from; of equal ones the last, and each NaN."""
+    new = np.equal(x, out)
+    new |= np.not_equal(x, x)
+    if x.ndim == 2:  # each place is repeated up to the next
+        new[:, 0] = True
+        at = np.flatnonzero(new)
+        found = np.repeat(at % x.shape[1], np.diff(at, append=x.size))
+        np.copyto(indices, found.reshape(x.shape))
+        return
+    np.multiply(new, np.arange(x.shape[1])[:, None], out=indices)
+    accumulate(np.maximum, indices, indices)
+
+
 def _running(name: str, ufunc: np.ufunc) -> Callable:
+    def block(x: np.ndarray, out: np.ndarray, indices: np.ndarray) -> None:
+        accumulate(ufunc, x, out)
+        _places(x, out, indices)
+
     def cpu(x: Any, *, dim: int) -> Any:
+        out, indices = lines.like(x), host.empty(x.shape, np.dtype(np.int64))
         if not x.ndim:
-            return x.copy(), np.zeros((), np.int64)
-        out = ufunc.accumulate(x, axis=dim)
-        new = (x == out) | (x != x)
-        at = np.arange(x.shape[dim]).reshape((-1,) + (1,) * (x.ndim - dim - 1))
-        return out, np.maximum.accumulate(np.where(new, at, 0), axis=dim)
+            out[...], indices[...] = x, 0
+        elif x.size:
+            lines.blocks(block, *(lines.canonical(a, dim) for a in (x, out, indices)))
+        return out, indices
 
     def vjp(g: Any, g_indices: Any, x_shape: tuple, indices: Any, dim: int) -> Any:
         if not len(x_shape):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from . import bessel_loops
 from .api import PUBLIC, SPACES, unary
 from .arithmetic import where
 from .elementwise import loop
@@ -40,23 +41,23 @@ def _i1e(g: Tensor, x: Tensor, out: Tensor) -> Any:
 
 i0 = unary(
     "i0",
-    scipy_loop("i0"),
+    bessel_loops.i0,
     result="float",
     deny=("complex",),
     vjp=lambda g, x: g * i1(x),
 )
 i0e = unary(
     "i0e",
-    scipy_loop("i0e"),
+    bessel_loops.i0e,
     space="special",
     result="float",
     deny=("complex",),
     vjp=lambda g, x, out: g * (i1e(x) - x.sgn() * out),
 )
-i1 = unary("i1", scipy_loop("i1"), space="special", result="float", deny=("complex",), vjp=_i1)
+i1 = unary("i1", bessel_loops.i1, space="special", result="float", deny=("complex",), vjp=_i1)
 i1e = unary(
     "i1e",
-    scipy_loop("i1e"),
+    bessel_loops.i1e,
     space="special",
     result="float",
     deny=("complex",),
@@ -81,8 +82,8 @@ for _name, _loop, _low in (
     ("bessel_j1", scipy_loop("j1"), -2.0),
     ("bessel_y0", scipy_loop("y0"), 0.1),
     ("bessel_y1", scipy_loop("y1"), 0.1),
-    ("modified_bessel_i0", scipy_loop("i0"), -2.0),
-    ("modified_bessel_i1", scipy_loop("i1"), -2.0),
+    ("modified_bessel_i0", bessel_loops.i0, -2.0),
+    ("modified_bessel_i1", bessel_loops.i1, -2.0),
     ("modified_bessel_k0", scipy_loop("k0"), 0.1),
     ("modified_bessel_k1", scipy_loop("k1"), 0.1),
     ("scaled_modified_bessel_k0", scipy_loop("k0e"), 0.1),

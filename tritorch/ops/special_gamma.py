@@ -12,6 +12,7 @@ from ..dtypes import finfo
 from ..op import primitive
 from ..runtime import host, parallel
 from ..tensor import Tensor
+from . import gamma_loops
 from .api import PUBLIC, SPACES, attach, binary, called, in_place_of, public, unary
 from .arithmetic import where
 from .copy import clone
@@ -42,15 +43,6 @@ _round = unary("round", np.rint, deny=("complex", "bool"), vjp=zero)
 def _log_gamma(x: Any) -> Any:
     r = np.asarray(scipy_loop("gammaln")(x))
     return np.where(np.equal(x, -np.inf), np.inf, r).astype(r.dtype)
-
-
-@loop
-def _zeta(x: Any, q: Any) -> Any:
-    """Hurwitz' zeta function; where an argument is infinite as PyTorch has it."""
-    r = np.asarray(scipy_loop("zeta")(x, q))
-    r = np.where(np.isnan(x) & np.less_equal(q, 0), np.where(np.floor(q) == q, np.inf, np.nan), r)
-    r = np.where(np.isposinf(q) | np.isposinf(x) & np.greater(q, 1), np.nan, r)
-    return np.where(np.equal(x, 1), np.inf, np.where(np.less(x, 1), np.nan, r)).astype(r.dtype)
 
 
 def _incomplete(name: str, below: float) -> Any:
@@ -96,15 +88,11 @@ digamma = unary(
 )
 def polygamma_op(x: Any, *, n: int) -> Any:
     """(-1)^(n + 1) n! zeta(n + 1, x) (DLMF 5.15), which is NaN at infinity but for n = 1."""
-    size = float(math.factorial(n)) if n <= 170 else math.inf
 
     def piece(x: Any, out: Any) -> None:
-        y = np.asarray((size if n % 2 else -size) * _zeta(float(n + 1), np.asarray(x, np.float64)))
-        if n == 1:
-            y = np.where(np.isinf(x), np.where(x > 0, 0, np.nan), y)
-        np.copyto(out, y, casting="unsafe")
+        np.copyto(out, gamma_loops.polygamma(n, x), casting="unsafe")
 
-    return parallel.elementwise(piece, host.empty(x.shape, x.dtype), x)
+    return parallel.elementwise(piece, host.empty(x.shape, x.dtype), x, block=parallel.BLOCK >> 1)
 
 
 xlogy = binary(
@@ -180,7 +168,7 @@ igammac = binary(
 )
 zeta = binary(
     "zeta",
-    _zeta,
+    gamma_loops.hurwitz,
     space="special",
     result="float",
     deny=(*_COMPLEX, "float16", "bfloat16"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from . import error_loops
 from .api import PUBLIC, SPACES, public, unary
 from .arithmetic import conj, where
 from .elementwise import Elementwise, loop
@@ -44,7 +45,7 @@ sinc = unary("sinc", _sinc, result="float", vjp=_sinc_vjp)
 _SPECIAL["sinc"] = sinc
 ndtr = unary(
     "ndtr",
-    scipy_loop("ndtr"),
+    error_loops.ndtr,
     space="special",
     result="float",
     deny=("complex",),

@@ -12,46 +12,58 @@ from typing import Any
 import numpy as np
 
 from .api import SPACES, binary
+from .arithmetic_loops import select
 from .elementwise import loop
 
-# (k, x, value at k, value at k - 1) -> value at k + 1
-Step = Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# k -> (a, b, c): the value at k + 1 is (a x + b) times that at k, plus c times that at k - 1
+Step = Callable[[int], tuple[float, float, float]]
 
 
 def recurrence(x: np.ndarray, n: np.ndarray, first: np.ndarray, step: Step) -> np.ndarray:
     """The value at degree n of each element, from those at 0 (which is 1) and 1.
 
-    It ends where the highest degree is reached or no element changes any more.
+    It ends where the highest degree is reached, or where all that change are NaN.
     """
-    before, now = np.ones_like(x), first
-    out = np.where(n < 0, 0, np.where(n == 0, before, now))
+    before, now = np.ones_like(x), first.copy()
+    out = select(np.equal(n, 0), before, now, np.empty_like(x))
+    if n.min(initial=0) < 0:
+        out[n < 0] = 0
+    degree = np.minimum(n, np.iinfo(np.int32).max, dtype=np.int64).astype(np.int32)
+    term = np.empty_like(x)
     for k in range(1, int(n.max(initial=0))):
-        before, now = now, step(k, x, now, before)
-        later = n > k
-        out = np.where(later, now, out)
-        if np.isnan(now[later]).all():
+        a, b, c = step(k)
+        np.multiply(x, a, out=term)
+        if b:
+            term += b
+        term *= now
+        before *= c
+        before += term
+        before, now = now, before
+        later = np.greater(degree, k)
+        out = select(later, now, out, out)
+        if k % 64 == 0 and np.isnan(now[later]).all():
             break
     return out
 
 
-def _chebyshev(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    return (x + x) * now - before
+def _chebyshev(k: int) -> tuple[float, float, float]:
+    return 2, 0, -1
 
 
-def _hermite(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    return (x + x) * now - 2 * k * before
+def _hermite(k: int) -> tuple[float, float, float]:
+    return 2, 0, -2 * k
 
 
-def _hermite_e(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    return x * now - k * before
+def _hermite_e(k: int) -> tuple[float, float, float]:
+    return 1, 0, -k
 
 
-def _laguerre(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    return ((2 * k + 1 - x) * now - k * before) / (k + 1)
+def _laguerre(k: int) -> tuple[float, float, float]:
+    return -1 / (k + 1), (2 * k + 1) / (k + 1), -k / (k + 1)
 
 
-def _legendre(k: int, x: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    return ((2 * k + 1) * x * now - k * before) / (k + 1)
+def _legendre(k: int) -> tuple[float, float, float]:
+    return (2 * k + 1) / (k + 1), 0, -k / (k + 1)
 
 
 def _angle(kind: str, x: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -82,13 +94,16 @@ def chebyshev(kind: str, shifted: bool) -> Callable:
     def run(x: Any, n: Any) -> np.ndarray:
         x, n = _operands(x, n)
         y = x + x - 1 if shifted else x
-        inside = (n > by_recurrence) & (np.abs(y) < 1)
-        out = recurrence(y, np.where(inside, 0, n), start(y), _chebyshev)
+        size = np.abs(y)
+        inside = (n > by_recurrence) & (size < 1)
+        out = recurrence(y, n * ~inside, start(y), _chebyshev)
         if inside.any():
-            out = np.where(inside, _angle(kind, y, n), out)
-        sign = np.where(n % 2 == 0, 1, -1)
-        edge = np.where(y > 0, right(n), sign * left(n))
-        return np.where((np.abs(y) == 1) & (n >= 0), edge, out).astype(x.dtype)
+            out[inside] = _angle(kind, y[inside], n[inside])
+        edge = (size == 1) & (n >= 0)
+        if edge.any():
+            y, n = y[edge], n[edge]
+            out[edge] = np.where(y > 0, right(n), np.where(n % 2 == 0, 1, -1) * left(n))
+        return out
 
     return loop(run)
 
@@ -103,15 +118,15 @@ def polynomial(
 
     def run(x: Any, n: Any) -> np.ndarray:
         x, n = _operands(x, n)
-        above = n > (512 if x.dtype == np.float64 else 128)
-        out = recurrence(x, np.where(above & highest, 0, n), first(x), step)
-        if highest:
-            out = np.where(above, np.nan, out)
+        above = (n > (512 if x.dtype == np.float64 else 128)) & highest
+        out = recurrence(x, n * ~above, first(x), step)
+        if above.any():
+            out[above] = np.nan
         for at in fixed:
-            odd = (x < 0) & (n % 2 == 1)
             edge = (np.abs(x) == at) & (n >= 0)
-            out = np.where(edge, np.where(odd, -1, 1), out)
-        return out.astype(x.dtype)
+            if edge.any():
+                out[edge] = np.where((x[edge] < 0) & (n[edge] % 2 == 1), -1, 1)
+        return out
 
     return loop(run)
 
@@ -120,7 +135,8 @@ def _operands(x: Any, n: Any) -> tuple[np.ndarray, np.ndarray]:
     """Both as arrays of one shape, degrees in whole numbers."""
     dtype = np.result_type(x, n)
     x, n = np.broadcast_arrays(np.asarray(x, dtype), np.asarray(n, dtype))
-    return x, np.where(np.abs(n) < 2.0**63, n, -1).astype(np.int64)
+    known = np.abs(n) < 2.0**63
+    return x, (n if known.all() else np.where(known, n, -1)).astype(np.int64)
 
 
 for _name, _loop in {

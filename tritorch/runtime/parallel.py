@@ -18,7 +18,7 @@ BIG = 1 << 16  # elements from which an elementwise operator is worth a second t
 STRIP = 32  # rows that a transposing copy gathers at a time
 # Elements of a block that stays in a core's cache through a chain of loops. Not fewer: a loop that
 # is over in some microseconds leaves two threads waiting for the interpreter's lock.
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 WORTH = 1 << 19  # bytes of the widest operand from which one pass is worth waking a thread
 
 _threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
