@@ -35,6 +35,7 @@ LAYERS = (
         "masked",
         "sparse",
         "nested",
+        "overrides",
         "cpu",
         "func",
         "cuda",

@@ -199,6 +199,7 @@ from . import (  # noqa: E402  after the operators
     nested as nested,
     nn as nn,
     optim as optim,
+    overrides as overrides,
     signal as signal,
     sparse as sparse,
     special as special,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..op.overrides import disabled
 from ..ops import create
 from ..serialization_writer import CLASSES
 from ..tensor import Tensor
@@ -21,6 +22,8 @@ class Parameter(Tensor):
         >>> torch.nn.Parameter(torch.zeros(2)).requires_grad
         True
     """
+
+    __torch_function__ = classmethod(disabled)  # its results are plain tensors
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Any:
         data = create.empty(0) if data is None else data
@@ -40,6 +43,7 @@ class Buffer(Tensor):
     """A tensor that a module registers as a buffer; `persistent` says whether it is saved."""
 
     persistent: bool
+    __torch_function__ = classmethod(disabled)
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
         data = create.empty(0) if data is None else data

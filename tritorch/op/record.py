@@ -39,6 +39,7 @@ class Op(OnDevice):
     """
 
     is_view = False
+    public: Callable  # the published function of an elementwise operator, once it has one
     same_value = False  # in place it writes one value everywhere, so elements may share memory
 
     def __init__(

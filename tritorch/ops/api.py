@@ -10,6 +10,7 @@ from typing import Any
 
 from ..autograd.mode import state
 from ..op import check_writable, copy_data
+from ..op.overrides import answered, asking, consulted
 from ..tensor import Tensor
 from .arguments import explained, renamed
 from .autocast import listed
@@ -22,6 +23,9 @@ FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functi
 SPACES: dict[str, dict[str, Callable]] = {  # the same for further namespaces
     name: {} for name in ("fft", "linalg", "special", "signal.windows", "masked")
 }
+
+# functions whose annotations explain nothing, but which ask the classes of what they get
+ASK = frozenset("einsum broadcast_tensors atleast_1d atleast_2d atleast_3d result_type".split())
 
 
 def attach(name: str, f: Callable, *aliases: str) -> None:
@@ -50,8 +54,13 @@ def unary(
     call = unary_call(op, names[0])
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if asking and (made := consulted(op.public, (input,), _out(out))) is not NotImplemented:
+            return made
         if out is None:
-            return call(input)
+            try:
+                return call(input)
+            except TypeError as error:
+                return answered(error, op.public, (input,), {})
         return into(op, out, input)
 
     def change(self: Tensor) -> Tensor:
@@ -85,8 +94,15 @@ def binary(
     call = binary_call(op, take, numbers == "none")
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        if asking:
+            made = consulted(op.public, (input, other), _out(out))
+            if made is not NotImplemented:
+                return made
         if out is None:
-            return call(input, other)
+            try:
+                return call(input, other)
+            except TypeError as error:
+                return answered(error, op.public, (input, other), {})
         return into(op, out, *take(input, other))
 
     def change(self: Tensor, other: Any) -> Tensor:
@@ -94,6 +110,10 @@ def binary(
 
     forms = _named(names, function, call, change)
     return _publish(op, *forms, aliases, inplace, method, space)  # type: ignore
+
+
+def _out(out: Any) -> dict[str, Any]:
+    return {} if out is None else {"out": out}
 
 
 def _described(name: str, names: Sequence[str], fields: dict) -> str | None:
@@ -121,6 +141,7 @@ def _publish(
     function.__name__ = function.__qualname__ = op.name
     function.__doc__, function.op = op.__doc__, op  # type: ignore[attr-defined]
     function.call = call  # type: ignore[attr-defined]
+    op.public = function
     for n in (op.name, *aliases):
         if space is not None:
             SPACES[space][n] = function
@@ -268,7 +289,7 @@ def finish() -> None:
                 f.__doc__ = f.__doc__ or _as_function(name)
                 if f not in functions:
                     own = _with_first(f, "input") if _first(f) == "self" else f
-                    functions[f] = explained(own) if _tells(own) else own
+                    functions[f] = explained(own) if _tells(own) or name in ASK else own
                 table[name] = functions[f]
     methods: dict[Callable, Callable] = {}
     for name, f in list(vars(Tensor).items()):
@@ -301,6 +322,7 @@ def place() -> None:
         for name, f in table.items():
             if isinstance(f, types.FunctionType) and f not in placed:
                 f.__module__, f.__qualname__ = module, name
+                f.__name__ = name if f.__name__.startswith("_") else f.__name__
                 placed.add(f)
 
 

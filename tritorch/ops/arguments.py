@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import errors
 from ..dtypes import DType
+from ..op.overrides import answered, asking, consulted, overloaded
 from ..tensor import Tensor
 
 
@@ -118,9 +119,13 @@ def explained(f: Callable) -> Callable:
 
     @functools.wraps(f)
     def function(*args: Any, **kwargs: Any) -> Any:
+        if asking and (made := consulted(function, args, kwargs)) is not NotImplemented:
+            return made
         try:
             return f(*args, **kwargs)
         except Exception as error:
+            if overloaded((*args, *kwargs.values())) and not asking:
+                return answered(error, function, args, kwargs)
             wrong = misfit(f, args, kwargs)
             if wrong is not None:
                 raise TypeError(wrong) from error

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..op.overrides import answered, asking, consulted
 from ..tensor import Tensor
 from . import arithmetic_loops as loops
 from .api import PUBLIC, attach, binary
@@ -367,6 +368,11 @@ _sub_scaled = _Sub(
 )
 
 
+def _given(alpha: Any, out: Any) -> dict[str, Any]:
+    """The keywords of a call that are not at their defaults."""
+    return ({} if isinstance(alpha, int) and alpha == 1 else {"alpha": alpha}) | ({} if out is None else {"out": out})
+
+
 def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
     op, call = f.op, f.call  # type: ignore[attr-defined]
 
@@ -376,9 +382,16 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
         return (op, (input, other)) if factor == 1 else (scaled, (input, other, factor))
 
     def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
-        if out is None and alpha.__class__ is int and alpha == 1:
-            return call(input, other)
-        record, operands = chosen(input, other, alpha)
+        if asking:
+            made = consulted(op.public, (input, other), _given(alpha, out))
+            if made is not NotImplemented:
+                return made
+        try:
+            if out is None and alpha.__class__ is int and alpha == 1:
+                return call(input, other)
+            record, operands = chosen(input, other, alpha)
+        except TypeError as error:
+            return answered(error, op.public, (input, other), _given(alpha, out))
         return record(*operands) if out is None else into(record, out, *operands)
 
     def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
@@ -386,7 +399,7 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
         return record.inplace(*operands)
 
     function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]
-    function.call = call  # type: ignore[attr-defined]
+    function.call, op.public = call, function  # type: ignore[attr-defined]
     PUBLIC[op.name] = function
     attach(op.name, function)
     attach(f"{op.name}_", change)

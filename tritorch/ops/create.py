@@ -14,6 +14,7 @@ from ..device import CPU, get_default_device, placed
 from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..op import users_level
+from ..op.overrides import asking, consulted
 from ..runtime import host, layout
 from ..tensor import Size, Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
@@ -199,6 +200,8 @@ def _factory(name: str, value: Any, doc: str) -> Callable:
         return made if out is None else write_out(name, out, made)
 
     def sized(*args: Any, size: Any = None, **kwargs: Any) -> Tensor:
+        if asking and (made := consulted(sized, args if size is None else (size,), kwargs)) is not NotImplemented:
+            return made
         return make(*(args if size is None else (size,)), **kwargs)
 
     sized.__name__ = sized.__qualname__ = name
