@@ -151,7 +151,7 @@ def test_modes_see_calls_on_plain_tensors() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # noqa: ANN204
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
             seen.append((self.name, func.__name__))
             return func(*args, **(kwargs or {}))
 
@@ -198,5 +198,5 @@ def test_what_has_no_counterpart_is_refused() -> None:
 
         class Wrapper(torch.Tensor):
             @classmethod
-            def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # noqa: ANN206
+            def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None):
                 return func(*args)

@@ -37,15 +37,15 @@ class _Local(threading.local):
 
 local = _Local()
 asking: list[Any] = []  # the classes made so far and the modes in force: empty in most programs
-OWN = frozenset(  # methods that are never asked about
-    "__new__ __init__ __init_subclass__ __torch_function__ __reduce_ex__ __dir__ __array__ "
-    "__array_wrap__ __dlpack__ __dlpack_device__ __deepcopy__ as_subclass current_edge "
-    "move_retained is_inference".split()
-)
+OWN = {  # methods that are never asked about
+    *("__new__", "__init__", "__init_subclass__", "__torch_function__", "__reduce_ex__"),
+    *("__dir__", "__array__", "__array_wrap__", "__dlpack__", "__dlpack_device__", "__deepcopy__"),
+    *("as_subclass", "current_edge", "move_retained", "is_inference"),
+}
 PROPERTIES = ("T", "mT", "H", "mH", "real", "imag", "data")  # those that give tensors
 
 
-def disabled(cls: type, func: Callable, types: Iterable, args: tuple = (), kwargs: Any = None):  # noqa: ANN201
+def disabled(cls: type, func: Callable, types: Iterable, args: tuple = (), kwargs: Any = None):
     """The `__torch_function__` of a class that is not to be asked, as Parameter's."""
     return NotImplemented
 

@@ -25,7 +25,7 @@ SPACES: dict[str, dict[str, Callable]] = {  # the same for further namespaces
 }
 
 # functions whose annotations explain nothing, but which ask the classes of what they get
-ASK = frozenset("einsum broadcast_tensors atleast_1d atleast_2d atleast_3d result_type".split())
+ASK = ("einsum", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d", "result_type")
 
 
 def attach(name: str, f: Callable, *aliases: str) -> None:

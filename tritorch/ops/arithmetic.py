@@ -370,7 +370,8 @@ _sub_scaled = _Sub(
 
 def _given(alpha: Any, out: Any) -> dict[str, Any]:
     """The keywords of a call that are not at their defaults."""
-    return ({} if isinstance(alpha, int) and alpha == 1 else {"alpha": alpha}) | ({} if out is None else {"out": out})
+    found = {} if isinstance(alpha, int) and alpha == 1 else {"alpha": alpha}
+    return found if out is None else {**found, "out": out}
 
 
 def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:

@@ -200,9 +200,10 @@ def _factory(name: str, value: Any, doc: str) -> Callable:
         return made if out is None else write_out(name, out, made)
 
     def sized(*args: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        if asking and (made := consulted(sized, args if size is None else (size,), kwargs)) is not NotImplemented:
+        args = args if size is None else (size,)
+        if asking and (made := consulted(sized, args, kwargs)) is not NotImplemented:
             return made
-        return make(*(args if size is None else (size,)), **kwargs)
+        return make(*args, **kwargs)
 
     sized.__name__ = sized.__qualname__ = name
     sized.__doc__ = doc
