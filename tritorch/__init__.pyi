@@ -92,6 +92,7 @@ from . import masked as masked
 from . import nested as nested
 from . import nn as nn
 from . import optim as optim
+from . import overrides as overrides
 from . import signal as signal
 from . import sparse as sparse
 from . import special as special
