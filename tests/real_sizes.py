@@ -324,6 +324,29 @@ def chunked(back: bool) -> Callable:
     return cases
 
 
+# Matrices and rows of each: whole blocks of registers, parts of one, and large matrices.
+MATRICES = [(8192, 8), (4096, 16), (1000, 29), (1024, 32), (512, 64), (4, 1000), (1, 2048)]
+
+
+def matrices(**params: Any) -> Callable[[Any], list[Case]]:
+    return lambda e: [((e(batch, n, n),), params) for batch, n in MATRICES]
+
+
+def systems(*params: dict[str, Any], factor_last: bool = False) -> Callable[[Any], list[Case]]:
+    """One right-hand side and many."""
+
+    def cases(e: Any) -> list[Case]:
+        found = []
+        for batch, n in MATRICES:
+            for k in (1, n):
+                a, b = e(batch, n, n), e(batch, n, k)
+                found += [((b, a) if factor_last else (a, b), p) for p in params]
+        return found
+
+    return cases
+
+
+TRIANGLES = [{"upper": True, "unit": False}, {"upper": False, "unit": True}]
 REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
@@ -334,6 +357,15 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "attention": attentions,
     "attention_backward": attention_gradients,
     "norm": norms,
+    "cholesky_op": matrices(),
+    "lu_op": matrices(),
+    "inv_ex": matrices(),
+    "det": matrices(),
+    "slogdet": matrices(),
+    "cholesky_inverse": matrices(upper=True),
+    "cholesky_solve": systems({"upper": False}, factor_last=True),
+    "linalg_solve": systems({}),
+    "solve_triangular": systems(*TRIANGLES),
     "resample": resampled(False),
     "resample_back": resampled(True),
     "grid_sample": sampled(False),

@@ -81,6 +81,7 @@ def _cholesky_each(a: np.ndarray) -> tuple[np.ndarray, int]:
 @primitive(
     outputs=("out", "info"),
     meta=lambda a: [(tuple(a._data.shape), a.dtype), (tuple(a._data.shape[:-2]), dtypes.int32)],
+    triton="linalg.cholesky",
     vjp=joint(_cholesky_vjp),
     samples=lambda s: [
         s(*sample.inputs, smooth=False)  # one triangle is read: the derivative is symmetric
@@ -179,6 +180,7 @@ def _lu_each(a: np.ndarray) -> tuple:
 @primitive(
     outputs=("out", "pivots", "info"),
     meta=_lu_meta,
+    triton="linalg.lu",
     vjp=joint(_lu_vjp),
     samples=lambda s: [
         s(spd(s, 3, 3)), s(spd(s, 2, 2, 3)), s(spd(s, 3, 2)), s((0, 2, 2)), s((2, 0, 0))
@@ -241,6 +243,7 @@ def _exchanged(pivots: list[int], m: int) -> list[int]:
 
 @primitive(
     meta=lambda pivots, *, inverse: (tuple(pivots._data.shape), dtypes.int64),
+    triton="linalg.row_order",
     samples=lambda s: [s(np.array([[2, 2], [1, 2]], np.int32), inverse=i) for i in (True, False)],
 )
 def row_order(pivots: Any, *, inverse: bool) -> Any:
@@ -257,6 +260,7 @@ def exchange(pivots: Tensor, b: Any, inverse: bool) -> Any:
 
 @primitive(
     meta=lambda pivots, *, m, dtype: ((*pivots._data.shape[:-1], m, m), dtype),
+    triton="linalg.permutation",
     samples=lambda s: [s(np.array([[2, 2]], np.int32), m=3, dtype=dtypes.float32)],
 )
 def permutation_op(pivots: Any, *, m: int, dtype: dtypes.DType) -> Any:

@@ -53,6 +53,7 @@ def _inv_each(a: np.ndarray) -> tuple[np.ndarray, int]:
 @primitive(
     outputs=("out", "info"),
     meta=_square_meta,
+    triton="linalg.inv",
     vjp=joint(lambda g, g_info, out: (-(adjoint(out) @ g @ adjoint(out)),)),
     samples=lambda s: [s(spd(s, 3, 3)), s(spd(s, 2, 2, 2)), s((0, 2, 2)), s((2, 0, 0))],
 )
@@ -128,6 +129,7 @@ def _solve_each(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, int]:
     name="linalg_solve",
     outputs=("out", "info"),
     meta=_solve_meta,
+    triton="linalg.solve",
     vjp=joint(_solve_vjp),
     samples=lambda s: [
         s(spd(s, 3, 3), (3, 2)),
@@ -238,6 +240,7 @@ MANY = 2  # matrices a row, from which substitution over the batch beats LAPACK 
 @primitive(
     name="solve_triangular",
     meta=_triangular_meta,
+    triton="linalg.solve_triangular",
     vjp=joint(_triangular_vjp),
     samples=lambda s: [
         s(spd(s, 3, 3), (3, 2), upper=True, unit=False),
@@ -344,6 +347,7 @@ def _cofactor_vjp(g: Tensor, a: Tensor) -> Tensor:
 @primitive(
     name="det",
     meta=_det_meta,
+    triton="linalg.det",
     vjp=lambda g, a: g[..., None, None] * cofactor(a),
     samples=lambda s: [s(spd(s, 3, 3)), s(spd(s, 2, 2, 2)), s((2, 0, 0))],
 )
@@ -386,6 +390,7 @@ def _slogdet_vjp(g_sign: Any, g: Any, a: Tensor, sign: Tensor) -> tuple:
     name="slogdet",
     outputs=("sign", "logabsdet"),
     meta=lambda a: [_det_meta(a), (tuple(a._data.shape[:-2]), a.dtype.to_real())],
+    triton="linalg.slogdet",
     vjp=joint(_slogdet_vjp),
     samples=lambda s: [s(spd(s, 3, 3)), s(spd(s, 2, 2, 2)), s((2, 0, 0))],
 )

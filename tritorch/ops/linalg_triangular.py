@@ -226,6 +226,7 @@ def _both(factor: np.ndarray, b: np.ndarray, upper: bool) -> np.ndarray:
 
 @primitive(
     name="cholesky_solve",
+    triton="linalg.cholesky_solve",
     meta=lambda b, factor, *, upper: (tuple(b._data.shape), b.dtype),
     vjp=joint(_cholesky_solve_vjp),
     samples=lambda s: [
@@ -280,6 +281,7 @@ def _cholesky_inverse_vjp(g: Any, factor: Tensor, out: Tensor, upper: bool) -> A
 
 @primitive(
     name="cholesky_inverse",
+    triton="linalg.cholesky_inverse",
     meta=lambda factor, *, upper: (tuple(factor._data.shape), factor.dtype),
     vjp=_cholesky_inverse_vjp,
     samples=lambda s: [
