@@ -42,10 +42,10 @@ LAYERS = (
         "accelerator",
         "amp",
     ),
-    ("backends", "settings"),
+    ("backends", "settings", "distributed"),
     ("nn",),
     ("optim", "compiler"),
-    ("utils", "distributions", "demo", "perf", "models", "jit", "distributed", "multiprocessing"),
+    ("utils", "distributions", "demo", "perf", "models", "jit", "multiprocessing"),
     ("vision", "text"),
     ("compat", "version", "__main__"),
 )

@@ -252,6 +252,7 @@ OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = (
     "distributions",
     "models",
+    "multiprocessing",
     "perf",
     "profiler",
     "text",

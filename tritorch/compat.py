@@ -42,7 +42,7 @@ NAMESPACES = frozenset(
     )
 )
 INSTEAD = {
-    "distributed": "one process serves one device; torch.distributed.is_available() says False",
+    "distributed": "groups, collective operations and DistributedDataParallel are what there is",
     "fx": "graphs are dynamic: read the tape from grad_fn, or write a transform",
     "onnx": "save the state dict by safetensors",
     "sparse": "strided tensors with scatter, index_add and embedding serve instead",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..tensor import Tensor
@@ -92,6 +92,11 @@ def running() -> Run:
     return _running.passes[-1]
 
 
+def outermost() -> Run:
+    """The pass that this thread's other passes are a part of."""
+    return _running.passes[0]
+
+
 def is_running() -> bool:
     """Whether this thread is in a backward pass."""
     return bool(_running.passes)
@@ -109,6 +114,7 @@ class Run:
         accumulate: bool = False,
     ) -> None:
         self.retain, self.create = retain, create
+        self.callbacks: list[Callable[[], Any]] = []  # called when all gradients are there
         self.captured: dict[Edge, Tensor | None] | None = None
         self.buffers: dict[Node, list] = {}
         self.left = _count([edge[0] for edge, _ in roots])
@@ -137,6 +143,8 @@ class Run:
                     node = self.ready.pop()
                     grads = self.buffers.pop(node, None) or [None] * len(node.outputs)
                     self.visit(node, grads)
+                for callback in self.callbacks:
+                    callback()
         finally:
             _running.remove(self)
 

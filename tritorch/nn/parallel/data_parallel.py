@@ -13,12 +13,14 @@ from ..module import Module
 Where = int | str | Device
 
 
-def _place(device_ids: Sequence[Where] | None, output_device: Where | None) -> Device | None:
+def only_device(
+    name: str, device_ids: Sequence[Where] | None, output_device: Where | None
+) -> Device | None:
     """The only device that is named, or None where none is."""
     named = [] if device_ids is None else [Device(d) for d in device_ids]
     if len({(d.type, d.index or 0) for d in named}) > 1:
         raise NotImplementedError(
-            f"DataParallel: splits over several devices do not exist here, got {device_ids}; name "
+            f"{name}: splits over several devices do not exist here, got {device_ids}; name "
             "one device, or start a process for each"
         )
     if output_device is not None:
@@ -26,16 +28,16 @@ def _place(device_ids: Sequence[Where] | None, output_device: Where | None) -> D
     return named[0] if named else None
 
 
-def _moved(x: Any, place: Device) -> Any:
+def moved(x: Any, place: Device) -> Any:
     """Tensors anywhere in the arguments on a device."""
     if isinstance(x, Tensor):
         return to(x, place)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*(_moved(v, place) for v in x))
+        return type(x)(*(moved(v, place) for v in x))
     if isinstance(x, list | tuple):
-        return type(x)(_moved(v, place) for v in x)
+        return type(x)(moved(v, place) for v in x)
     if isinstance(x, dict):
-        return {k: _moved(v, place) for k, v in x.items()}
+        return {k: moved(v, place) for k, v in x.items()}
     return x
 
 
@@ -55,7 +57,7 @@ class DataParallel(Module):
     ) -> None:
         super().__init__()
         self.dim, self.module = dim, module
-        self.src_device_obj = _place(device_ids, output_device)
+        self.src_device_obj = only_device("DataParallel", device_ids, output_device)
         self.device_ids = [] if device_ids is None else list(device_ids)
         self.output_device = output_device
         if self.src_device_obj is not None:
@@ -65,8 +67,8 @@ class DataParallel(Module):
         """`module(*inputs, **kwargs)`, on its device."""
         if self.src_device_obj is not None:
             inputs, kwargs = (
-                _moved(inputs, self.src_device_obj),
-                _moved(kwargs, self.src_device_obj),
+                moved(inputs, self.src_device_obj),
+                moved(kwargs, self.src_device_obj),
             )
         return self.module(*inputs, **kwargs)
 
@@ -81,8 +83,8 @@ def data_parallel(
 ) -> Any:
     """`module(*inputs, **module_kwargs)` on the one device of `device_ids`."""
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    place = _place(device_ids, output_device)
+    place = only_device("DataParallel", device_ids, output_device)
     kwargs = module_kwargs or {}
     if place is not None:
-        inputs, kwargs = _moved(inputs, place), _moved(kwargs, place)
+        inputs, kwargs = moved(inputs, place), moved(kwargs, place)
     return module(*inputs, **kwargs)

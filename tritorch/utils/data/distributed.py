@@ -20,8 +20,8 @@ class DistributedSampler(Sampler):
     else the first ones come twice.
 
     Raises:
-        RuntimeError: without `num_replicas` or `rank`, as there are no process groups.
-        ValueError: a rank that is not below `num_replicas`.
+        ValueError: without `num_replicas` or `rank` where no process group says them; a rank that
+            is not below `num_replicas`.
 
     Example:
         >>> from tritorch.utils.data import DistributedSampler
@@ -38,8 +38,6 @@ class DistributedSampler(Sampler):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
-        if (num_replicas is None or rank is None) and not distributed.is_available():
-            raise RuntimeError("Requires distributed package to be available")
         replicas = distributed.get_world_size() if num_replicas is None else num_replicas
         place = distributed.get_rank() if rank is None else rank
         if not 0 <= place < replicas:
