@@ -136,10 +136,11 @@ from .settings import set_warn_always as set_warn_always
 from .settings import use_deterministic_algorithms as use_deterministic_algorithms
 Stream, Event = (cuda.Stream, cuda.Event)
 OutOfMemoryError = cuda.OutOfMemoryError
-_LAZY = ('distributions', 'models', 'perf', 'profiler', 'text', 'vision')
+_LAZY = ('distributions', 'models', 'multiprocessing', 'perf', 'profiler', 'text', 'vision')
 _TOOLS = ('explain', 'tune')
 from . import distributions as distributions
 from . import models as models
+from . import multiprocessing as multiprocessing
 from . import perf as perf
 from . import profiler as profiler
 from . import text as text
