@@ -144,6 +144,7 @@ from .ops import (  # noqa: F401
     scan,
     scatter,
     segments,
+    sharing,
     shrink,
     softmax,
     sort,

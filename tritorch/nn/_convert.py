@@ -102,5 +102,5 @@ class ConvertMethods:
         return self._apply(lambda t: create.empty_like(t, device=device), recurse)
 
     def share_memory(self: Self) -> Self:
-        """Nothing to do: processes get copies."""
-        return self
+        """Move parameters and buffers into memory that processes share, each in place."""
+        return self._apply(lambda t: t.share_memory_())  # type: ignore[attr-defined]

@@ -28,7 +28,8 @@ class _Memory:
         }
 
 
-def _bytes(storage: Storage) -> Any:
+def bytes_of(storage: Storage) -> Any:
+    """All memory of a storage, as bytes."""
     owner = storage.owner
     if owner.__class__ is np.ndarray:
         return np.asarray(_Memory(owner))
@@ -49,12 +50,12 @@ def _duplicate(memory: Any) -> Any:
     return out
 
 
-def _geometry(t: Any) -> tuple[int, tuple, tuple]:
+def geometry(t: Any) -> tuple[int, tuple, tuple]:
     """Where a tensor lies in its storage, in elements: first element, shape, strides."""
     return t.storage_offset(), tuple(t._data.shape), t.stride()
 
 
-def _placed(
+def placed(
     memory: Any, dtype: DType, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
     """An array of this geometry in bytes of memory."""
@@ -76,9 +77,9 @@ def _deepcopy(self: Tensor, memo: dict) -> Tensor:
         return memo[id(self)]
     storage = self.storage_
     if id(storage) not in memo:
-        memo[id(storage)] = Storage(_duplicate(_bytes(storage)))
+        memo[id(storage)] = Storage(_duplicate(bytes_of(storage)))
     found = memo[id(storage)]
-    plain = wrap(_placed(found.owner, self.dtype, *_geometry(self)), self.dtype)
+    plain = wrap(placed(found.owner, self.dtype, *geometry(self)), self.dtype)
     plain._storage = found
     out = as_subclass(plain, type(self))
     memo[id(self)] = out  # first: an attribute may lead back here
@@ -99,7 +100,7 @@ def _rebuild(
     requires_grad: bool,
     attributes: dict,
 ) -> Tensor:
-    plain = wrap(_placed(storage.owner, dtype, *geometry), dtype)
+    plain = wrap(placed(storage.owner, dtype, *geometry), dtype)
     plain._storage = storage
     out = as_subclass(finish(plain, device, False), cls)
     out.__dict__.update(attributes)
@@ -111,7 +112,7 @@ def _reduce(self: Tensor, protocol: Any) -> tuple:
     return _rebuild, (
         type(self),
         self.storage_,
-        _geometry(self),
+        geometry(self),
         self.dtype,
         str(self.device),
         self.requires_grad,
@@ -119,8 +120,9 @@ def _reduce(self: Tensor, protocol: Any) -> tuple:
     )
 
 
-def _reduce_storage(self: Storage) -> tuple:
-    memory = _bytes(self)
+def reduce_storage(self: Storage) -> tuple:
+    """What a pickle holds of memory: a copy."""
+    memory = bytes_of(self)
     if memory.__class__ is not np.ndarray:
         from ..runtime import accelerator
 
@@ -130,4 +132,4 @@ def _reduce_storage(self: Storage) -> tuple:
 
 Tensor.__deepcopy__ = _deepcopy  # type: ignore[attr-defined]
 Tensor.__reduce_ex__ = _reduce  # type: ignore[assignment]
-Storage.__reduce__ = _reduce_storage  # type: ignore[method-assign]
+Storage.__reduce__ = reduce_storage  # type: ignore[method-assign]

@@ -208,16 +208,6 @@ class _writeable:
         }
 
 
-def share_memory_(self: Tensor) -> Tensor:
-    """The tensor itself: threads of one process share all memory."""
-    return self
-
-
-def is_shared(self: Tensor) -> bool:
-    """Whether other processes see the memory: never for tensors made here."""
-    return False
-
-
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """A copy in page-locked memory, out of which `to("cuda", non_blocking=True)` does not wait.
 
@@ -239,7 +229,7 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
 
 for _f in (_array_wrap, _dlpack, _dlpack_device):
     attach(f"_{_f.__name__}__", _f)
-for _f in (share_memory_, is_shared, pin_memory, is_pinned):
+for _f in (pin_memory, is_pinned):
     attach(_f.__name__, _f)
 attach("__cuda_array_interface__", property(_cuda_array_interface))  # type: ignore[arg-type]
 attach("type", type_)
