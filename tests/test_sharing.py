@@ -1,4 +1,4 @@
-"""Tensors that processes share: in place, across fork, spawn and queues, and not by plain pickles."""
+"""Tensors that processes share: in place, across fork, spawn and queues; plain pickles copy."""
 
 from __future__ import annotations
 

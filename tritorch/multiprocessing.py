@@ -1,7 +1,7 @@
 """`torch.multiprocessing`: Python's `multiprocessing`, and `spawn` of a function for many ranks.
 
-Tensors travel to other processes by pickling, as copies; after `share_memory_()` as the same memory:
-who sends one through a queue lives until it has arrived.
+Tensors travel to other processes by pickling, as copies; after `share_memory_()` as the same
+memory: who sends one through a queue lives until it has arrived.
 """
 
 from __future__ import annotations
