@@ -172,6 +172,21 @@ def test_threads_that_wait_in_a_loop_are_waited_for(monkeypatch: pytest.MonkeyPa
     assert now == pytest.approx(clock.WAIT, abs=2 * clock.LOOK)
 
 
+def test_errors_are_of_results_that_are_determined() -> None:
+    names = {"index_put", "index_copy", "svd", "dropout"}
+    for p in session.all_points("cpu", ["float32"]):
+        if p.operator in names:
+            names.discard(p.operator)
+            indices = [drawn(spec, i) for i, spec in enumerate(p.case.inputs)]
+            for i in indices:
+                assert i.dtype != np.int64 or len(np.unique(i)) == i.size
+    assert not names
+    (svd,) = [p for p in records.points() if p.operator == "svd"]
+    assert not PointFigure(svd, peers([], "cpu"), "cpu").describe(
+        clock.runners(svd, peers([], "cpu"))
+    )["ulps"]
+
+
 def test_inputs_are_the_same_in_each_visit_and_by_kind() -> None:
     assert drawn(Reals((4,), 0, 1), 0) is drawn(Reals((4,), 0, 1), 0)
     assert drawn(Bools((4,)), 0).dtype == np.bool  # as tuples these two are equal

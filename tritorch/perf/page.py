@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ th, td { text-align: right; padding: .22rem .6rem; border-bottom: 1px solid var(
   white-space: nowrap; font-variant-numeric: tabular-nums }
 th:first-child, td:first-child { text-align: left }
 details { margin: .6em 0 } summary { cursor: pointer; font-weight: 600 }
-@media print { body { max-width: none; font-size: 10pt } img, tr { break-inside: avoid }
-  .scroll { overflow: visible } }
+@media screen and (max-width: 44rem) { body { padding: .7rem } img { width: 44rem } }
+@media print { body { max-width: none; font-size: 10pt } h2, summary { break-after: avoid }
+  img, tr { break-inside: avoid } img { max-height: 23cm; object-fit: contain }
+  .scroll { overflow: visible } table { font-size: 7pt } th, td { padding: 1pt 3pt }
+  th, td { white-space: normal } }
 """
 EXPLAINED = {
     "models": "Training steps (loss, gradients, AdamW) and inference, of the same networks on both "
@@ -59,7 +63,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def image(png: bytes, title: str) -> str:
     data = base64.b64encode(png).decode()
-    return f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    shown = f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    return f'<div class="scroll">{shown}</div>'
 
 
 def points_table(results: dict[str, Any]) -> str:
@@ -195,6 +200,9 @@ def build(
             "deviations of what visits tell.</p>"
         )
     for name, png in pngs.items():
+        if re.search(r"-\d$", name):  # goes on with the picture before
+            parts.append(image(png, name))
+            continue
         title = name.replace("ratios-", "Against ").replace("-", ".").capitalize()
         parts.append(f"<h2>{html.escape(title)}</h2>")
         parts.append(f"<p>{EXPLAINED.get(name, EXPLAINED_RATIO)}</p>{image(png, title)}")

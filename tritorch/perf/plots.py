@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .results import Change, uncertainty
+from .sweeps import SWEEPS
 
 COLOURS = {
     "tritorch": "#0072B2",
@@ -40,6 +41,9 @@ STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "none",
 }
+UNITS = {"square": "rows and columns", "images": "images", "steps": "length of sequences"}
+COUNTED = {s.operator: UNITS.get(s.sizes, "elements") for s in SWEEPS}
+PANELS = 20
 DENSE = ("product", "convolution", "attention")  # families that arithmetic bounds
 
 
@@ -69,23 +73,30 @@ def finish(figure: Figure, title: str, results: dict[str, Any], bottom: float = 
     return figure
 
 
-def throughput(results: dict[str, Any]) -> Figure | None:
-    """Rate against size for each sweep, the device's limit drawn in."""
+def throughput(results: dict[str, Any]) -> dict[str, Figure]:
+    """Rate against size for each sweep, the device's limit drawn in; `PANELS` of them a picture,
+    which is what a printed page holds."""
     groups: dict[tuple, list] = {}
     for p in results["points"]:
         groups.setdefault((p["family"], p["operator"], p["dtype"]), []).append(p)
-    groups = {k: sorted(v, key=lambda p: p["size"]) for k, v in groups.items() if len(v) > 1}
-    if not groups:
-        return None
-    columns = 4
-    lines = math.ceil(len(groups) / columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(13, 2.7 * lines + 0.7), squeeze=False)
-    for axis, (key, points) in zip(axes.flat, groups.items()):
+    swept = [(k, sorted(v, key=lambda p: p["size"])) for k, v in groups.items() if len(v) > 1]
+    made = {}
+    for part, start in enumerate(range(0, len(swept), PANELS), 1):
+        name = "throughput" if part == 1 else f"throughput-{part}"
+        made[name] = panels(results, swept[start : start + PANELS])
+    return made
+
+
+def panels(results: dict[str, Any], groups: list[tuple[tuple, list]]) -> Figure:
+    rows = math.ceil(len(groups) / 4)
+    figure, axes = plt.subplots(rows, 4, figsize=(13, 2.8 * rows + 0.7), squeeze=False)
+    for axis, (key, points) in zip(axes.flat, groups):
         draw_throughput(axis, key, points, results["limits"])
     for axis in axes.flat[len(groups) :]:
         axis.axis("off")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper right", ncols=len(labels))
+    lines = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
+    named = {name: lines[name] for name in COLOURS if name in lines}
+    figure.legend(named.values(), named.keys(), loc="upper right", ncols=len(named))
     return finish(figure, "Rate against size", results)
 
 
@@ -118,6 +129,7 @@ def draw_throughput(axis: Any, key: tuple, points: list, limits: dict[str, Any])
     axis.set(xscale="log", yscale="log")
     axis.set_title(f"{operator}, {dtype}", fontsize=9.5, loc="left")
     axis.set_ylabel("GFLOP/s" if dense else "GB/s", fontsize=8)
+    axis.set_xlabel(COUNTED.get(operator, "elements"), fontsize=7.5, labelpad=1)
     plain(axis.yaxis)
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(labelsize=8)
@@ -281,12 +293,12 @@ def accuracy(results: dict[str, Any]) -> Figure | None:
             label=f"error of {name}",
         )
     worst = sorted(points, key=lambda p: -min(p["ulps"]["tritorch"], 1e9))[:4]
-    for p in worst:
+    for i, p in enumerate(worst):
         axis.annotate(
             p["operator"],
             (p["ratio"][peer], max(min(p["ulps"]["tritorch"], 1e9), 0.1)),
             fontsize=7.5,
-            xytext=(4, 3),
+            xytext=(4, 4 if i % 2 else -9),
             textcoords="offset points",
         )
     axis.axvline(1, color="black", linewidth=0.8)
@@ -309,8 +321,10 @@ def changed(results: dict[str, Any], changes: list[Change]) -> Figure | None:
     axis.barh(range(len(beyond)), [f - 1 for f in factors], left=1, color=colours, height=0.7)
     axis.set_yticks(range(len(beyond)), [c.key for c in beyond], fontsize=7.5)
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.invert_yaxis()
-    axis.set_xlabel("speed now over before")
+    axis.set_ylim(len(beyond) - 0.4, -0.6)
+    axis.set_xscale("log")
+    plain(axis.xaxis)
+    axis.set_xlabel("speed now over before (right of 1: faster)")
     return finish(figure, "Changes beyond the noise", results)
 
 
@@ -318,16 +332,15 @@ def pictures(results: dict[str, Any], changes: list[Change]) -> dict[str, Figure
     """All that these results can be drawn as, by file name."""
     drawn: dict[str, Callable[[], Figure | None]] = {
         "models": lambda: models(results),
+        "changes": lambda: changed(results, changes),
         "hosts": lambda: hosts(results),
         **{
             f"ratios-{peer.replace('.', '-')}": lambda peer=peer: ratios(results, peer)
             for peer in ("torch", "torch.compile", "numpy")
         },
-        "throughput": lambda: throughput(results),
         "roofline": lambda: roofline(results),
         "accuracy": lambda: accuracy(results),
-        "changes": lambda: changed(results, changes),
     }
     with plt.rc_context(STYLE):  # type: ignore
-        made = {name: draw() for name, draw in drawn.items()}
+        made = {name: draw() for name, draw in drawn.items()} | throughput(results)
     return {name: figure for name, figure in made.items() if figure is not None}

@@ -13,7 +13,7 @@ from tritorch.ops.elementwise import Elementwise
 from tritorch.testing import operators
 
 from .linear_algebra import LINALG
-from .specs import Bools, Case, Complexes, Ints, Reals, on
+from .specs import Bools, Case, Complexes, Distinct, Ints, Reals, on
 from .sweeps import SWEEPS, Point
 
 M, N = (1024, 1024), 1 << 20
@@ -117,9 +117,9 @@ CASES: dict[str, Case] = {
     "triu": matrix(lambda lib, x: lib.triu(x)),
     "gather": indexed(lambda lib, x, i: lib.gather(x, 1, i)),
     "index": on(M, Ints((1024,), 1024))(lambda lib, x, i: x[i]),
-    "index_put": picked(lambda lib, x, i, y: lib.index_put(x, (i,), y)),
+    "index_put": on(M, Distinct((1024,), 1024), M)(lambda lib, x, i, y: lib.index_put(x, (i,), y)),
     "index_add": picked(lambda lib, x, i, y: lib.index_add(x, 0, i, y)),
-    "index_copy": on(M, Ints((512,), 1024), (512, 1024))(
+    "index_copy": on(M, Distinct((512,), 1024), (512, 1024))(
         lambda lib, x, i, y: lib.index_copy(x, 0, i, y)
     ),
     "index_fill": on(M, Ints((512,), 1024))(lambda lib, x, i: lib.index_fill(x, 0, i, 2.0)),

@@ -30,6 +30,16 @@ class Ints(NamedTuple):
         return rng.integers(self.low, self.high, self.shape)
 
 
+class Distinct(NamedTuple):
+    """int64 below `high`, no two the same."""
+
+    shape: tuple[int]
+    high: int
+
+    def array(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.high)[: self.shape[0]]
+
+
 class Bools(NamedTuple):
     shape: tuple[int, ...]
 

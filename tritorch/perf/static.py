@@ -26,7 +26,7 @@ from tritorch.tensor import wrap
 
 from . import results
 from .session import progress
-from .specs import Bools, Ints
+from .specs import Bools, Distinct, Ints
 from .sweeps import SWEEPS, Point
 
 
@@ -53,6 +53,7 @@ SHEETS = {
     "gfx942": Sheet(5.3e12, 1307e12, 163e12, registers=4 * 512 * 64, warps=32, shared=64 * 1024),
 }
 GPU = tritorch.device("cuda", 0)
+DTYPES: dict[type, Any] = {Ints: tritorch.int64, Distinct: tritorch.int64, Bools: tritorch.bool}
 
 
 class Absent(AotRuntime):
@@ -77,7 +78,7 @@ def arrays(point: Point) -> list:
     made = []
     for spec in point.case.inputs:
         dtype: Any = getattr(tritorch, point.dtype)
-        dtype = {Ints: tritorch.int64, Bools: tritorch.bool}.get(type(spec), dtype)
+        dtype = DTYPES.get(type(spec), dtype)
         made.append(wrap(launch.empty(spec.shape, dtype), dtype))
     return made
 
