@@ -357,10 +357,10 @@ def test_on_a_device() -> None:
         assert (x.cpu() @ w.cpu()).dtype is F32
         with pytest.raises(RuntimeError, match="unsafe to autocast"):
             F.binary_cross_entropy(x, w)
-    with tritorch.cuda.amp.autocast(dtype=BF16):
+    with tritorch.amp.autocast("cuda", dtype=BF16):
         assert F.linear(x, w).dtype is BF16
     p = nn.Parameter(tritorch.ones(2, device="cuda"))
-    optimizer, scaler = tritorch.optim.SGD([p], lr=0.5), tritorch.cuda.amp.GradScaler(8.0)
+    optimizer, scaler = tritorch.optim.SGD([p], lr=0.5), tritorch.amp.GradScaler("cuda", 8.0)
     for factor, expected in ((1.0, 0.5), (float("inf"), 0.5)):
         optimizer.zero_grad()
         scaler.scale((p * factor).sum()).backward()

@@ -622,3 +622,42 @@ def test_results_that_may_be_changed_in_place(f: Callable) -> None:
         (change(f(x * 1)) ** 2).sum().backward()
         grads.append(x.grad.numpy())
     assert np.array_equal(*grads) and grads[0].any()
+
+
+def test_names_of_nodes() -> None:
+    a, b = (torch.ones(3, 4, requires_grad=True) for _ in range(2))
+    names = {
+        "AddBackward0": a + b,
+        "RsubBackward1": 1 - a,
+        "MulBackward0": a * b,
+        "PowBackward0": a**2,
+        "PowBackward1": a**b,
+        "SumBackward0": a.sum(),
+        "SumBackward1": a.sum(1),
+        "MmBackward0": a @ b.T,
+        "AddmmBackward0": torch.nn.Linear(4, 2)(a),
+        "SelectBackward0": a[0],
+        "SliceBackward0": a[:2],
+        "UnsqueezeBackward0": a[None],
+        "ToCopyBackward0": a.double(),
+        "CloneBackward0": a.clone(),
+        "Log1PBackward0": a.log1p(),
+        "NllLossBackward0": torch.nn.functional.cross_entropy(a, torch.tensor([0, 1, 2])),
+    }
+    for name, t in names.items():
+        assert type(t.grad_fn).__name__ == t.grad_fn.name() == name
+        assert f"<{name} object" in repr(t.grad_fn)
+    x = (a + b).relu()
+    assert type(x.grad_fn.next_functions[0][0]).__name__ == "AddBackward0"
+    assert x.grad_fn is x.grad_fn
+
+
+def test_a_node_that_was_looked_at_still_changes_in_place() -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = x * 2
+    row = y[:2]
+    row.mul_(3)
+    assert row.grad_fn is not None
+    row.mul_(5)
+    y.sum().backward()
+    assert x.grad.tolist() == [30, 30, 2]

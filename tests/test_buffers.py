@@ -87,6 +87,7 @@ def test_a_tensor_can_be_set_to_a_storage() -> None:
     assert torch.tensor([]).set_(s.untyped(), 0, (3,), (2,)).tolist() == [0, 2, 4]
 
 
+@pytest.mark.filterwarnings("ignore:set_default_tensor_type")
 def test_default_types() -> None:
     try:
         torch.set_default_tensor_type("torch.DoubleTensor")
@@ -193,3 +194,50 @@ def test_a_product_of_groups() -> None:
         f(t(a), t(b))
     with pytest.raises(RuntimeError, match="offsets must grow"):
         f(t(a), t(b), offs=torch.tensor([3, 9]))
+
+
+def float8(x: np.ndarray) -> Any:
+    return torch.from_numpy(x.astype(np.float32)).to(torch.float8_e4m3fn)
+
+
+def test_products_of_float8_with_scales() -> None:
+    rng = np.random.default_rng(0)
+    f: Any = torch.nn.functional.scaled_mm
+    whole, rows = (torch.nn.functional.ScalingType[n] for n in ("TensorWise", "RowWise"))
+    a, b = float8(rng.standard_normal((4, 8))), float8(rng.standard_normal((8, 3)))
+    product = a.float().numpy() @ b.float().numpy()
+    one, half = torch.tensor(2.0), torch.tensor([0.25])
+    got = f(a, b, one, whole, [half], [whole], output_dtype=torch.float32)
+    np.testing.assert_allclose(got.numpy(), product / 2, rtol=1e-6)
+    assert f(a, b, one, whole, half, whole).dtype is torch.bfloat16
+    assert f(a, b, one, whole, half, whole, output_dtype=None).dtype is torch.float8_e4m3fn
+    left, right = rng.random((4, 1), np.float32), rng.random((1, 3), np.float32)
+    scales = torch.from_numpy(left), rows, torch.from_numpy(right), rows
+    got = f(a, b, *scales, bias=torch.ones(3), output_dtype=torch.float32)
+    np.testing.assert_allclose(got.numpy(), left * product * right + 1, rtol=1e-5, atol=1e-6)
+    wrong = [
+        ((a.float(), b, one, whole, half, whole), "mat_a should be float8"),
+        ((a, b, one, whole, scales[2], rows), "both recipes"),
+        ((a, b, scales[2], rows, scales[2], rows), r"scale_a has to be of shape \(4, 1\)"),
+        ((a, a, one, whole, half, whole), "cannot be multiplied"),
+    ]
+    for args, message in wrong:
+        with pytest.raises(ValueError, match=f"scaled_mm: .*{message}"):
+            f(*args)
+
+
+def test_products_of_groups_of_float8_with_scales() -> None:
+    rng = np.random.default_rng(0)
+    f: Any = torch.nn.functional.scaled_grouped_mm
+    rows = torch.nn.functional.ScalingType.RowWise
+    a, b = float8(rng.standard_normal((5, 4))), float8(rng.standard_normal((2, 4, 3)))
+    left, right = rng.random(5, np.float32), rng.random((2, 3), np.float32)
+    ends = torch.tensor([2, 5], dtype=torch.int32)
+    scales = torch.from_numpy(left), rows, torch.from_numpy(right), rows
+    got = f(a, b, *scales, offs=ends, output_dtype=torch.float32)
+    x, y = a.float().numpy() * left[:, None], b.float().numpy() * right[:, None]
+    np.testing.assert_allclose(
+        got.numpy(), np.concatenate([x[:2] @ y[0], x[2:] @ y[1]]), rtol=1e-5, atol=1e-6
+    )
+    with pytest.raises(NotImplementedError, match="scaled_grouped_mm: takes RowWise"):
+        f(a, a.t(), *scales)

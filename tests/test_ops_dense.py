@@ -128,6 +128,7 @@ PRODUCTS: list[tuple[str, tuple, Callable]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:chain_matmul")
 @pytest.mark.parametrize("name, shapes, reference", PRODUCTS)
 def test_products(name: str, shapes: tuple, reference: Callable) -> None:
     f, arrays = getattr(torch, name), [reals(*s) for s in shapes]

@@ -15,6 +15,7 @@ from tritorch import Tensor
 from tritorch.autograd import gradcheck, gradgradcheck
 from tritorch.ops.api import SPACES
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated in favor")
 inf = float("inf")
 rng = np.random.default_rng(0)
 

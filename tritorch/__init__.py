@@ -141,6 +141,7 @@ from .ops import (  # noqa: F401
     recurrent,
     recurrent_layers,
     reduce,
+    scaled,
     scan,
     scatter,
     segments,

@@ -6,6 +6,8 @@ softmax: dim 3 is out of range for shape (2, 4); expected -2 to 1
 from __future__ import annotations
 
 import dis
+import sys
+import warnings
 from collections.abc import Sequence
 
 
@@ -111,3 +113,17 @@ def _short(x: object) -> str:
         return f"{getattr(dtype, 'name', dtype)}{list(shape)}"
     text = repr(x)
     return text if len(text) < 40 else type(x).__name__
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line, outside of this package, that has called into it."""
+    own = __name__.partition(".")[0] + "."
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(own):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def deprecated(name: str, instead: str) -> None:
+    """Warn that a function is kept for old programs alone."""
+    warn(f"{name} is deprecated in favor of {instead}")

@@ -229,7 +229,9 @@ class Tensor:
     @property
     def grad_fn(self) -> Any:
         edge = self.current_edge()
-        return None if edge is None or type(edge[0]) in (AccumulateGrad, Detached) else edge[0]
+        if edge is None or type(edge[0]) in (AccumulateGrad, Detached):
+            return None
+        return edge[0].named()
 
     @property
     def is_leaf(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..autograd.mode import state
 from ..dtypes import DType
 from ..ops.autocast import DEVICES, handler, set_enabled, settings
@@ -250,3 +250,12 @@ def get_autocast_gpu_dtype() -> DType:
 def set_autocast_gpu_dtype(dtype: DType) -> None:
     """`set_autocast_dtype("cuda", dtype)`."""
     settings.dtypes["cuda"] = dtype
+
+
+def old_form(device: str, name: str) -> None:
+    """Warn that `torch.<device>.amp` is an old place."""
+    errors.warn(
+        f"`torch.{device}.amp.{name}(args...)` is deprecated. Please use "
+        f"`torch.amp.{name}('{device}', args...)` instead.",
+        FutureWarning,
+    )

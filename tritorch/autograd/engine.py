@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .. import errors
 from ..tensor import Tensor
 from .mode import _Mode
 from .node import AccumulateGrad, Edge, Node
@@ -304,6 +305,13 @@ def backward(
     grads = [None] * len(roots) if grad_tensors is None else _list(grad_tensors)
     if len(grads) != len(roots):
         raise RuntimeError(f"backward: got {len(roots)} tensors and {len(grads)} gradients")
+    if create_graph:
+        errors.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the "
+            "parameter and its gradient which can cause a memory leak. We recommend using "
+            "autograd.grad when creating the graph to avoid this. If you have to use this "
+            "function, make sure to reset the .grad fields of your parameters to None after use."
+        )
     retain = create_graph if retain_graph is None else retain_graph
     pairs = [_root("backward", t, g) for t, g in zip(roots, grads, strict=True)]
     edges = None

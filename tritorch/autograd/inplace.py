@@ -25,7 +25,7 @@ class CopySlices(Node):
         self.view, self.node, self.freed = view, node, False
         data: Any = base
         self.strides = None if data.is_contiguous() else data.stride()
-        if type(node) is OpNode:
+        if isinstance(node, OpNode):  # of its own class, or of one that has its name
             node.__class__ = InnerNode
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:

@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .node_names import class_of, name_of
+
 if TYPE_CHECKING:
     from ..op import Op
     from ..tensor import Tensor
@@ -54,9 +56,13 @@ class Node:
     def release(self) -> None:
         """Forget the saved tensors."""
 
+    def named(self) -> Node:
+        """The node as users see it."""
+        return self
+
     @property
     def next_functions(self) -> tuple:
-        return tuple((None, 0) if e is None else e for e in self.edges)
+        return tuple((None, 0) if e is None else (e[0].named(), e[1]) for e in self.edges)
 
     def register_hook(self, hook: Callable) -> RemovableHandle:
         """Call `hook(grad_inputs, grad_outputs)` after this node has run."""
@@ -191,8 +197,13 @@ class OpNode(Node):
 
     @property
     def name(self) -> NodeName:  # type: ignore[override]
-        parts = [part.capitalize() for part in self.op.name.split("_")]
-        return NodeName("".join(parts) + "Backward0")
+        return NodeName(name_of(self))
+
+    def named(self) -> Node:
+        """Itself, of a class with the node's name, as users ask for the name of its type."""
+        if type(self) is OpNode:
+            self.__class__ = class_of(OpNode, self.name)
+        return self
 
     def backward(self, grads: list, needs: list[bool]) -> Sequence:
         if self.saved is Freed:

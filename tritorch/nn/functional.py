@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..ops.api import FUNCTIONAL
+from ..ops.scaled import ScalingType as ScalingType, SwizzleType as SwizzleType
 
 globals().update(FUNCTIONAL)
 __all__ = sorted(FUNCTIONAL)  # pyright: ignore[reportUnsupportedDunderAll]

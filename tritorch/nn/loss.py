@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .. import errors
 from ..tensor import Tensor
 from . import functional as F
 from ._layer import Layer
@@ -181,6 +182,11 @@ class NLLLoss(_WeightedLoss):
 
 class NLLLoss2d(NLLLoss):
     """The old name of `NLLLoss` for images."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        message = "NLLLoss2d has been deprecated. Please use NLLLoss, which takes images too."
+        errors.warn(message, FutureWarning)
+        super().__init__(*args, **kwargs)
 
 
 class CrossEntropyLoss(_WeightedLoss):

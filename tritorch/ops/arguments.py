@@ -155,3 +155,17 @@ def renamed(f: Callable, **names: str) -> Callable:
     copy.__annotations__ = {names.get(k, k): v for k, v in f.__annotations__.items()}
     copy.__dict__.update(f.__dict__)
     return copy
+
+
+def number_first(name: str, given: tuple, key: str) -> tuple[Any, ...]:
+    """Arguments in an old order of PyTorch, `x.add(alpha, other)`: the number behind the tensors.
+
+    TypeError where they are not a number and then tensors.
+    """
+    number, *tensors = given
+    if isinstance(number, Tensor) or not all(isinstance(t, Tensor) for t in tensors):
+        raise TypeError(f"{name}(): takes {len(tensors)} positional arguments after the first")
+    errors.warn(
+        f"This overload of {name} is deprecated: {name}({key}, ...). Give {key}= behind the tensors"
+    )
+    return *tensors, number

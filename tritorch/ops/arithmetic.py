@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..op.overrides import answered, asking, consulted
 from ..tensor import Tensor
 from . import arithmetic_loops as loops
 from .api import PUBLIC, attach, binary
+from .arguments import number_first
 from .elementwise import Elementwise, loop, promoted, zero
 from .elementwise_forms import as_operand, into
 
@@ -319,7 +320,9 @@ def where(
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)  # type: ignore[attr-defined]
     args = condition, as_operand("where", input), as_operand("where", other)
-    if condition.dtype.name not in ("bool", "uint8"):
+    if condition.dtype.name == "uint8":
+        errors.warn("where received a uint8 condition tensor. Use a boolean condition instead.")
+    elif condition.dtype.name != "bool":
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype "
             f"{condition.dtype}"
@@ -382,7 +385,11 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
         factor = _factor(op.name, input, other, alpha)
         return (op, (input, other)) if factor == 1 else (scaled, (input, other, factor))
 
-    def function(input: Any, other: Any, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
+    def function(
+        input: Any, other: Any, *old: Any, alpha: Number = 1, out: Tensor | None = None
+    ) -> Tensor:
+        if old:
+            other, alpha = number_first(op.name, (other, *old), "alpha")
         if asking:
             made = consulted(op.public, (input, other), _given(alpha, out))
             if made is not NotImplemented:
@@ -395,7 +402,9 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
             return answered(error, op.public, (input, other), _given(alpha, out))
         return record(*operands) if out is None else into(record, out, *operands)
 
-    def change(self: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
+    def change(self: Tensor, other: Any, *old: Any, alpha: Number = 1) -> Tensor:
+        if old:
+            other, alpha = number_first(f"{op.name}_", (other, *old), "alpha")
         record, operands = chosen(self, other, alpha)
         return record.inplace(*operands)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..dtypes import DType
 from ..runtime.quiet import quiet
 from ..tensor import Tensor
@@ -45,6 +45,11 @@ def as_array(data: Any, dtype: DType | None, name: str) -> np.ndarray:
         return array if dtype is None else array.astype(dtype.np)
     if isinstance(data, list | tuple) and not data:
         return np.zeros((0,), (dtype or dtypes.get_default_dtype()).np)
+    if isinstance(data, list | tuple) and isinstance(data[0], np.ndarray):
+        errors.warn(
+            f"{name}: Creating a tensor from a list of numpy.ndarrays is slow. Please consider "
+            "converting the list to a single numpy.ndarray with numpy.array() before."
+        )
     plain = _contents(data, name)
     try:
         array = np.array(plain)

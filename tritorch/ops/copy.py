@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..autograd.mode import state
 from ..device import CPU, device as Device
 from ..dtypes import DType
@@ -77,7 +77,7 @@ def copy_op(x: Any, *, order: Any, dtype: DType) -> Any:
     out = host.empty(shape, dtype.np)
     if order is not None:
         out = out.transpose(layout.inverse(order))
-    source = x.real if x.dtype.kind == "c" and not dtype.is_complex else x
+    source = x.real if x.dtype.kind == "c" and dtype.category in (1, 2) else x
     return parallel.copy(out, source)
 
 
@@ -201,6 +201,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out = move_op(out, device=device, source=out.device, **unwaited)
         copy = False
     if dtype is not None and dtype is not out.dtype:
+        _warn_of_discarding(out, dtype)
         return copy_op(out, order=_like("to", out._data, format), dtype=dtype)
     if copy:
         return clone(out, memory_format=format)
@@ -293,8 +294,16 @@ class _CopyInto(_Overwrite):
         copy_data(x._data, _real_for(source, x.dtype)._data)
 
 
+def _warn_of_discarding(source: Tensor, dtype: DType) -> None:
+    if source.dtype.is_complex and dtype.category in (1, 2):
+        errors.warn("Casting complex values to real discards the imaginary part")
+
+
 def _real_for(source: Tensor, dtype: DType) -> Tensor:
     if source.dtype.is_complex and not dtype.is_complex:
+        _warn_of_discarding(source, dtype)
+        if dtype.category == 0:
+            return source.detach() != 0  # type: ignore[return-value]
         return source.detach().real  # type: ignore[attr-defined]
     return source
 

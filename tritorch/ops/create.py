@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..autograd.mode import state
 from ..device import CPU, get_default_device, placed
 from ..dtypes import DType
@@ -54,6 +54,11 @@ def tensor(
         tritorch.Size([2, 2])
     """
     if isinstance(data, Tensor):
+        errors.warn(
+            "To copy construct from a tensor, it is recommended to use "
+            "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
+            "rather than tensor(sourceTensor) or new_tensor(sourceTensor)."
+        )
         out = data.detach().clone()  # type: ignore[attr-defined]
         out = out if dtype is None else to(out, dtype)
         return finish(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..op import fused, joint, through_ref
 from ..tensor import Tensor
 from . import lines
@@ -43,6 +43,9 @@ def reduction_of(
             "instead.",
             stacklevel=4,
         )
+    if reduction == "elementwise_mean":
+        errors.deprecated("reduction='elementwise_mean'", "reduction='mean'")
+        return "mean"
     if reduction not in REDUCTIONS:
         raise ValueError(f"{name}: {reduction} is not a valid value for reduction")
     return reduction

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .. import errors
 from ..op import primitive, same_as
 from ..runtime import random as streams
 from ..tensor import Tensor
@@ -108,6 +109,11 @@ def _channelwise(name: str, dims: tuple[int, int]) -> Callable:
             return input
         _check(name, input, p)
         batched = n != dims[0] or name == "dropout2d"
+        if n == 3 and name == "dropout2d":
+            errors.warn(
+                "dropout2d: Received a 3D input, which is taken as (N, C, L), whose channels are "
+                "dropped. Use dropout1d for that."
+            )
         return _feature(input, p, batched, inplace)
 
     channel_dropout.__name__ = channel_dropout.__qualname__ = name

@@ -341,6 +341,7 @@ def chain_matmul(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
     for a, b in itertools.pairwise(matrices):
         if a._data.shape[1] != b._data.shape[0]:
             raise mismatch("chain_matmul", a._data.shape, b._data.shape)
+    errors.deprecated("chain_matmul", "torch.linalg.multi_dot, which takes a list")
     from .api import write_out
 
     result = chain(matrices)

@@ -63,6 +63,9 @@ def typed(dtype: dtypes.DType, device: Device = CPU) -> type:
 
 def set_default_tensor_type(t: Any) -> None:
     """Make a typed tensor's dtype, and its device where that is a GPU, the default; deprecated."""
+    errors.deprecated(
+        "set_default_tensor_type", "torch.set_default_dtype() and torch.set_default_device()"
+    )
     if isinstance(t, str):
         place, _, short = t.removeprefix("torch.").rpartition(".")
         names = {v: k for k, v in TYPE_NAMES.items()}

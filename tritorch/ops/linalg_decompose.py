@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import errors
 from ..op import primitive
 from ..return_types import named
 from ..tensor import Tensor
@@ -54,6 +55,7 @@ def cholesky(input: Tensor, *, upper: bool = False) -> Tensor:
 @called("cholesky")
 def _cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """`torch.linalg.cholesky`."""
+    errors.deprecated("torch.cholesky", "torch.linalg.cholesky, of whose L `U = L.mH`")
     factor, info = _cholesky_of("cholesky", input, upper)
     fail_first(info, not_positive("cholesky"))
     return factor
@@ -95,6 +97,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 @called("qr")
 def _qr(input: Tensor, some: bool = True) -> Any:
     """`torch.linalg.qr`, reduced or, without `some`, complete."""
+    errors.deprecated("torch.qr", "torch.linalg.qr(A, 'reduced' if some else 'complete')")
     return torch_qr(*qr_op(checked("qr", input), mode="reduced" if some else "complete"))
 
 

@@ -324,6 +324,10 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
         shape = tuple(input._data.shape)
         if 3 not in shape:
             raise RuntimeError(f"cross: no dimension of size 3 in input of shape {shape}")
+        errors.warn(
+            "Using torch.cross without specifying the dim arg is deprecated. Pass the dim or use "
+            "torch.linalg.cross, whose default, the last one, it will have."
+        )
         dim = shape.index(3)
     return _crossed("cross", input, other, dim)
 

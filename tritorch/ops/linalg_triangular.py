@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..op import joint, primitive
 from ..return_types import named
 from ..tensor import Tensor
@@ -99,6 +99,7 @@ def _lu(
     A: Tensor, pivot: bool = True, get_infos: bool = False, out: tuple[Tensor, ...] | None = None
 ) -> Any:
     """`torch.linalg.lu_factor`, and `info` with `get_infos`: a tuple."""
+    errors.deprecated("torch.lu", "torch.linalg.lu_factor and torch.linalg.lu_factor_ex")
     found = _factored("lu", A, pivot)
     if not get_infos:
         _check_pivot("lu", found[2])

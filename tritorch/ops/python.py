@@ -51,11 +51,21 @@ def _int(self: Tensor) -> int:
     return int(_real(self, "int64_t"))
 
 
+def _warn_of_history(self: Tensor) -> None:
+    if self.requires_grad:
+        errors.warn(
+            "Converting a tensor with requires_grad=True to a scalar may lead to unexpected "
+            "behavior. Consider using tensor.detach() first."
+        )
+
+
 def _float(self: Tensor) -> float:
+    _warn_of_history(self)
     return float(_real(self, "double"))
 
 
 def _complex(self: Tensor) -> builtins.complex:
+    _warn_of_history(self)
     return builtins.complex(_number(self))
 
 

@@ -292,6 +292,11 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         raise RuntimeError(
             f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'
         )
+    if indexing is None:
+        errors.warn(
+            "meshgrid: give the indexing: it is 'ij' here, 'xy' in NumPy; a later release will "
+            "require it"
+        )
     swap = indexing == "xy" and len(found) > 1
     if swap:
         found[:2] = found[1::-1]

@@ -9,6 +9,7 @@ from .. import dtypes
 from ..tensor import Tensor
 from . import arithmetic_loops as loops
 from .api import PUBLIC, attach
+from .arguments import number_first
 from .arithmetic import Number, conj, where
 from .elementwise import Elementwise
 from .elementwise_forms import as_operand, into
@@ -83,14 +84,20 @@ def _ternary(name: str, op: Elementwise) -> tuple[Callable, Callable]:
         input: Tensor,
         tensor1: Tensor,
         tensor2: Tensor,
-        *,
+        *old: Any,
         value: Number = 1,
         out: Tensor | None = None,
     ) -> Tensor:
+        if old:
+            tensor1, tensor2, value = number_first(name, (tensor1, tensor2, *old), "value")
         args = input, tensor1, tensor2, value
         return op(*args) if out is None else into(op, out, *args)
 
-    def change(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    def change(
+        self: Tensor, tensor1: Tensor, tensor2: Tensor, *old: Any, value: Number = 1
+    ) -> Tensor:
+        if old:
+            tensor1, tensor2, value = number_first(f"{name}_", (tensor1, tensor2, *old), "value")
         return op.inplace(self, tensor1, tensor2, value)
 
     function.__name__ = name

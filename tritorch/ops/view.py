@@ -260,13 +260,36 @@ def adjoint(input: Tensor) -> Tensor:
     return transpose(input, -2, -1).conj()  # type: ignore[attr-defined]
 
 
-Tensor.T = property(_reversed)  # type: ignore[attr-defined]
+def _transposed(self: Tensor) -> Tensor:
+    if self._data.ndim == 0:
+        errors.warn("Tensor.T is deprecated on 0-D tensors. It is the tensor itself")
+    elif self._data.ndim != 2:
+        errors.warn(
+            f"The use of `x.T` on tensors of dimension other than 2 ({self._data.ndim}) to reverse "
+            "their shape is deprecated. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor."
+        )
+    return _reversed(self)
+
+
+def _adjoined(self: Tensor) -> Tensor:
+    if self._data.ndim == 0:
+        errors.warn("Tensor.H is deprecated on 0-D tensors. Consider using x.conj()")
+    elif self._data.ndim != 2:
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D "
+            "tensor. For batches of matrices, consider using tensor.mH"
+        )
+    return _reversed(self).conj()  # type: ignore[attr-defined]
+
+
+Tensor.T = property(_transposed)  # type: ignore[attr-defined]
 
 
 Tensor.mT = property(_matrix_transpose)  # type: ignore[attr-defined]
 
 
-Tensor.H = property(lambda self: _reversed(self).conj())  # type: ignore[attr-defined]
+Tensor.H = property(_adjoined)  # type: ignore[attr-defined]
 
 
 Tensor.mH = property(lambda self: _matrix_transpose(self).conj())  # type: ignore[attr-defined]
