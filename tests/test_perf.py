@@ -362,4 +362,5 @@ def test_kernels_compile_for_an_absent_gpu() -> None:
     assert not found["failed"]
     for row in found["kernels"]:
         assert 0 < row["occupancy"] <= 1 and row["registers"] > 0
+        assert row["instructions"] > row["loads"] + row["stores"] > 1
         assert row["bound"] == "memory" and row["microseconds"] > 0

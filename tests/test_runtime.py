@@ -22,7 +22,14 @@ import pytest
 from tritorch import dtypes
 from tritorch.dtypes import bfloat16, float16, float32, float64, int64
 from tritorch.runtime import array as arrays, memory
-from tritorch.runtime.aot import TARGETS, amdgcn_facts, compile_for, sass_facts
+from tritorch.runtime.aot import (
+    TARGETS,
+    amdgcn_facts,
+    amdgcn_names,
+    compile_for,
+    sass_facts,
+    sass_names,
+)
 from tritorch.runtime.array import Array, contiguous_strides
 from tritorch.runtime.interpreter import HostMemory, host_view
 from tritorch.runtime.launch import LaunchError, current_operator, launch, operator
@@ -340,7 +347,9 @@ def test_instructions_are_counted() -> None:
         /*0050*/                   HGMMA.64x128x16.F32.BF16 R24, gdesc[UR4], R24 ;
         /*0060*/                   STG.E desc[UR4][R2.64], R5 ;
         /*0070*/                   LDGDEPBAR ;
+        /*0080*/                   NOP ;
     """
+    assert len(sass_names(sass)) == 8
     assert sass_facts(sass) == {
         "dots": {"HGMMA": 1},
         "loads": {128: 2, 16: 1},
@@ -357,6 +366,7 @@ def test_instructions_are_counted() -> None:
     .vgpr_count:     90
     .vgpr_spill_count: 2
     """
+    assert len(amdgcn_names(amd)) == 4
     found = amdgcn_facts(amd)
     assert found["loads"] == {128: 1, 16: 1}
     assert found["stores"] == {8: 1}

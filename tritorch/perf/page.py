@@ -113,12 +113,13 @@ def models_table(results: dict[str, Any]) -> str:
 
 
 def kernels_table(facts: dict[str, Any]) -> str:
-    head = ["point", "kernel", "warps", "registers", "shared", "occupancy", "tensor cores"]
-    head += ["loads", "stores", "FLOP/byte", "bound", "least us"]
+    head = ["point", "kernel", "warps", "registers", "shared", "occupancy", "instructions"]
+    head += ["tensor cores", "loads", "stores", "FLOP/byte", "bound", "least us"]
     rows = [
         [
             *(k["point"], k["kernel"], k["warps"], k["registers"], k["shared"]),
             f"{k['occupancy']:.0%}",
+            k.get("instructions", ""),
             ", ".join(f"{n} {name}" for name, n in k["tensor cores"].items()) or "-",
             *(k["loads"], k["stores"], k["intensity"], k["bound"], k["microseconds"]),
         ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tritorch
-from tritorch.runtime.aot import TARGETS, AotRuntime, Facts
+from tritorch.runtime.aot import TARGETS, AotRuntime, Facts, instructions
 from tritorch.runtime.launch import launch
 from tritorch.runtime.memory import Memory
 from tritorch.tensor import wrap
@@ -73,6 +73,17 @@ class Absent(AotRuntime):
         self.grids: list[tuple] = []
 
 
+class Counting(Absent):
+    """Counts the instructions of each launch as well."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.instructions: list[int] = []
+
+    def watch(self, compiled: Any) -> None:
+        self.instructions.append(instructions(compiled))
+
+
 def arrays(point: Point) -> list:
     """The inputs of a point as device arrays without memory."""
     made = []
@@ -113,13 +124,14 @@ def bound(point: Point, moved: int, target: str) -> dict[str, Any]:
 
 def facts_of(point: Point, target: str) -> list[dict[str, Any]]:
     """A row for every kernel that the point launches on the target."""
-    with launch.using(Absent(target)) as runtime, tritorch.no_grad():
+    with launch.using(Counting(target)) as runtime, tritorch.no_grad():
         inputs = arrays(point)
         out = point.case.call(tritorch, *inputs)
     outs = out if isinstance(out, tuple | list) else (out,)
     moved = sum(t.numel() * t.element_size() for t in (*inputs, *outs))
     rows = []
-    for found, grid in zip(runtime.facts, runtime.grids, strict=True):
+    launches = zip(runtime.facts, runtime.grids, runtime.instructions, strict=True)
+    for found, grid, count in launches:
         rows.append(
             {
                 "point": point.key,
@@ -131,6 +143,7 @@ def facts_of(point: Point, target: str) -> list[dict[str, Any]]:
                 "registers": found.registers,
                 "shared": found.shared,
                 "stack": found.stack,
+                "instructions": count,
                 "occupancy": round(occupancy(found), 3),
                 "tensor cores": found.dots,
                 "widest load": found.widest_load,

@@ -138,11 +138,15 @@ class AotRuntime(Runtime):
         target = self.target()
         special = specialize(kernel, args, constants, pointer_range=target.backend == "hip")
         compiled = compile_kernel(kernel, special, target, warps, stages)
+        self.watch(compiled)
         found = _facts_of(compiled, self.disassembled)
         signature = ", ".join(str(s) for s in compiled.src.signature.values() if s != "constexpr")
         self.facts.append(
             Facts(current_operator(), kernel.__name__, self.name, signature, warps, stages, **found)
         )
+
+    def watch(self, compiled: Any) -> None:
+        """Called with what Triton compiled for each launch, before its facts are taken."""
 
 
 @contextmanager
@@ -174,19 +178,38 @@ def _facts_of(compiled: Any, disassembled: bool = True) -> dict[str, Any]:
     return kept
 
 
+def instructions(compiled: Any) -> int:
+    """How many instructions a compiled kernel has; kept beside it, as the facts are."""
+    from triton.runtime.cache import get_cache_manager
+
+    cache, file = get_cache_manager(compiled.hash), f"instructions-{FORMAT}.json"
+    path = cache.get_file(file)
+    if path is not None:
+        return json.loads(Path(path).read_text())
+    amd = compiled.asm.get("amdgcn")
+    names = amdgcn_names(amd) if amd else sass_names(*_dumped(compiled, "-sass"))
+    count = len(names)
+    cache.put(json.dumps(count), file, binary=False)
+    return count
+
+
 def _nvidia_facts(compiled: Any, disassembled: bool) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(compiled.asm["cubin"])
-        usage = _cuobjdump("-res-usage", str(cubin))
-        sass = _cuobjdump("-sass", str(cubin)) if disassembled else ""
+    usage, *sass = _dumped(compiled, *("-res-usage", "-sass")[: 1 + disassembled])
     used = {key: int(n) for key, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     return {
         "registers": used["REG"],
         "stack": used["STACK"] + used["LOCAL"],
         "spilled": 0,
-        **sass_facts(sass),
+        **sass_facts("".join(sass)),
     }
+
+
+def _dumped(compiled: Any, *options: str) -> list[str]:
+    """What cuobjdump says of a kernel with each of these options."""
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        return [_cuobjdump(option, str(cubin)) for option in options]
 
 
 def _cuobjdump(*args: str) -> str:
@@ -197,12 +220,23 @@ def _cuobjdump(*args: str) -> str:
     return subprocess.run([tool, *args], capture_output=True, text=True, check=True).stdout
 
 
+def sass_names(sass: str) -> list[str]:
+    """The instructions in NVIDIA's assembly, with their suffixes; without what fills it up."""
+    line = r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)"
+    return [name for name in re.findall(line, sass, re.M) if name != "NOP"]
+
+
+def amdgcn_names(text: str) -> list[str]:
+    """The instructions in AMD's assembly."""
+    return re.findall(r"^\s+((?:[vs]|ds|global|buffer|flat|scratch)_\w+)", text, re.M)
+
+
 def sass_facts(sass: str) -> dict[str, Any]:
     """Counts of tensor-core, load and store instructions in NVIDIA's assembly."""
     dots: Counter[str] = Counter()
     widths = {"LDG": Counter(), "STG": Counter()}
     bulk = 0
-    for name in re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]+)", sass, re.M):
+    for name in sass_names(sass):
         family, *suffixes = name.split(".")
         if family.endswith("MMA"):
             dots[family] += 1
