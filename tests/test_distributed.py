@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import pytest
 import tritorch as torch
 import tritorch.distributed as dist
 from tritorch import multiprocessing as mp
+from tritorch.distributed import run as launcher
 
 TIMEOUT = timedelta(seconds=60)
 NAMES = [check.__name__ for check in distributed_checks.CHECKS]
@@ -58,11 +60,11 @@ def _meet(rank: int, size: int, address: str) -> None:
     dist.init_process_group("gloo", address, world_size=size, rank=rank, timeout=TIMEOUT)
 
 
-def _fails(match: str, run: Callable[[], Any], kind: type = dist.DistNetworkError) -> None:
+def _fails(match: str, work: Callable[[], Any], kind: type = dist.DistNetworkError) -> None:
     """Within seconds, whatever the group's timeout."""
     begun = time.monotonic()
     with pytest.raises(kind, match=match):
-        run()
+        work()
     assert time.monotonic() - begun < 30
 
 
@@ -256,6 +258,53 @@ def test_strangers_are_not_let_in(tmp_path: Path) -> None:
     stranger.join()
 
 
+# -- the launcher -----------------------------------------------------------------------------
+
+
+def launch(*args: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tritorch.distributed.run", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
+
+
+def test_the_program_of_the_page_learns(tmp_path: Path) -> None:
+    page = Path(__file__).parent.parent / "docs" / "distributed.md"
+    (code,) = re.findall("```python\n(.*?)```", page.read_text(), re.S)
+    (tmp_path / "train.py").write_text(code)
+    done = launch("--nproc-per-node", 2, tmp_path / "train.py")
+    assert done.returncode == 0, done.stderr
+    name, loss = done.stdout.split()
+    assert name == "loss" and float(loss) < 1e-3
+
+
+def test_the_launcher_says_what_failed(tmp_path: Path) -> None:
+    """A program of PyTorch's, whose second process fails while the first waits for it."""
+    (tmp_path / "fails.py").write_text(
+        "import os, sys, time\nimport torch\n"
+        "print(os.environ['LOCAL_RANK'], os.environ['WORLD_SIZE'], *sys.argv[1:], flush=True)\n"
+        "if os.environ['RANK'] == '1':\n    sys.exit(7)\n"
+        "time.sleep(600)\n"
+    )
+    begun = time.monotonic()
+    done = launch("--nproc_per_node=2", "--standalone", tmp_path / "fails.py", "--lr", 3)
+    assert done.returncode == 7 and "process 1 ended with the exit code 7" in done.stderr
+    assert "1 2 --lr 3" in done.stdout.splitlines() and time.monotonic() - begun < 120
+
+
+@pytest.mark.parametrize(
+    ("args", "match"),
+    [
+        (["--nproc-per-node", "none", "x.py"], "positive number or cpu, got 'none'"),
+        (["--nnodes", "2", "--node-rank", "2", "x.py"], "--node-rank 2 is not in"),
+        (["--nnodes", "2", "x.py"], "need --master-addr and --master-port"),
+        ([], "program"),
+    ],
+)
+def test_refused_launches(args: list[str], match: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        launcher.main(args)
+    assert match in capsys.readouterr().err
+
+
 # -- stores -----------------------------------------------------------------------------------
 
 
@@ -266,7 +315,8 @@ def stores(lib: Any, kind: str, where: Path) -> list[Any]:
     if kind == "file":
         return [lib.FileStore(str(where / "store"), 2) for _ in range(2)]
     if kind == "prefix":
-        return [lib.PrefixStore("a", lib.FileStore(str(where / "store"), 2)) for _ in range(2)]
+        below = lib.HashStore()
+        return [lib.PrefixStore("a", below) for _ in range(2)]
     master = lib.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
     return [master, lib.TCPStore("127.0.0.1", master.port, None, False, wait_for_workers=False)]
 
@@ -349,7 +399,8 @@ def test_copies_share_their_history() -> None:
 
 def test_callbacks_at_the_end_of_a_backward() -> None:
     queue = torch.autograd.Variable._execution_engine.queue_callback
-    x, seen = torch.ones(2, requires_grad=True), []
+    x: Any = torch.ones(2, requires_grad=True)
+    seen: list = []
     y = x * 2
     y.register_hook(lambda g: queue(lambda: seen.append(x.grad.tolist())))
     y.sum().backward()
