@@ -148,7 +148,7 @@ def tops(e: Any) -> list[Case]:
 PLAIN = {"is_causal": False, "scale": 0.125, "dropout": 0.0, "seed": 0, "offset": 0}
 CAUSAL = {**PLAIN, "is_causal": True}
 # Queries (B, H, L, E), heads and number of keys, mask, parameters: each head size, masks, dropout,
-# odd sizes, heads that share keys, and one query for many keys.
+# odd sizes, heads that share keys, and one query for many keys; and several of these at once.
 ATTENTIONS = [
     ((8, 12, 1024, 64), 12, 1024, None, CAUSAL),
     ((4, 16, 4096, 128), 4, 4096, None, CAUSAL),
@@ -159,6 +159,11 @@ ATTENTIONS = [
     ((8, 12, 512, 64), 12, 512, "float", PLAIN),
     ((8, 12, 1024, 64), 12, 1024, None, {**CAUSAL, "dropout": 0.1, "seed": 3, "offset": 7}),
     ((4, 32, 1, 128), 8, 8192, None, PLAIN),
+    ((16, 8, 577, 32), 8, 577, None, PLAIN),
+    ((4, 16, 2048, 96), 2, 2048, None, {**CAUSAL, "dropout": 0.1, "seed": 3, "offset": 7}),
+    ((2, 16, 1024, 128), 4, 1024, "float", {**PLAIN, "dropout": 0.1, "seed": 3, "offset": 7}),
+    ((2, 8, 1024, 192), 1, 1024, "bool", CAUSAL),
+    ((2, 8, 1024, 256), 8, 1024, "float", {**PLAIN, "dropout": 0.1, "seed": 3, "offset": 7}),
 ]
 
 
