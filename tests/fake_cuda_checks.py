@@ -240,6 +240,28 @@ def test_two_devices(x: Array) -> None:
     assert rt.current_device() == 0
 
 
+@pytest.mark.skipif(DEVICES < 2, reason="one device")
+def test_what_operators_allocate_is_where_their_tensors_are() -> None:
+    rt = launch.runtime
+    x = tritorch.zeros(1 << 22, device="cuda:1")
+    p = [tritorch.zeros(8, device=where, requires_grad=True) for where in ("cuda:1", "cuda:0")]
+    for t in p:
+        t.grad = tritorch.zeros(8, device=t.device)
+    optimizer = tritorch.optim.AdamW(p, capturable=True)
+    rt.device(0).reset_peak()
+    start = driver.fake_launches()
+    for _ in range(3):
+        x.sum()
+    stats = rt.memory_stats(0)
+    assert stats["peak"] == stats["allocated"] and driver.fake_launches() >= start + 6
+    start = driver.fake_launches()
+    optimizer.step()
+    seen = [driver.fake_launch(i)[0] for i in range(start, driver.fake_launches())][-4:]
+    streams = [int(rt.device(i).stream.handle) for i in (1, 1, 0, 0)]
+    assert [call.stream for call in seen] == streams
+    assert rt.current_device() == 0
+
+
 # -- launches done again ---------------------------------------------------------------------------
 
 
@@ -382,7 +404,7 @@ def test_dlpack_keeps_the_order_of_streams() -> None:
 
 
 def test_the_cuda_array_interface() -> None:
-    x = tritorch.arange(12.0, device="cuda").view(3, 4)
+    x = tritorch.arange(12.0).cuda().view(3, 4)
     told = x.t().__cuda_array_interface__
     assert (told["shape"], told["typestr"], told["strides"]) == ((4, 3), "<f4", (4, 16))
     assert told["data"] == (x.data_ptr(), False) and told["version"] == 3

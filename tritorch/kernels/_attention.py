@@ -179,7 +179,8 @@ def first_blocks(
     what: int, s: Sizes, dtype: str, masked: bool, dropout: bool, target: Any
 ) -> Blocks:
     """The analytic choice; masks and the numbers of dropout need registers too."""
-    row = TABLES[table_of(dtype, target)][what]
+    table = table_of(dtype, target)
+    row = TABLES[table][what]
     bm, bn, warps, stages = row[0 if s.wide <= 64 else 1 if s.wide <= 128 else 2]
     if masked or dropout:
         if what == KEYS:
@@ -187,7 +188,8 @@ def first_blocks(
         else:
             bn = min(bn, 64 if what == FORWARD else 32)
     if dropout:
-        warps, little = 8, table_of(dtype, target) in ("small", "hip", "float32")
+        uneven = max(s.d, s.dv) < s.wide  # columns are masked too
+        warps, little = 8, table in ("small", "hip", "float32") or (table == "ampere" and uneven)
         if what == KEYS:
             bm = 16
         elif s.wide > 128 or (what == FORWARD and little) or dtype == "float32":
@@ -196,9 +198,23 @@ def first_blocks(
         warps = 4  # one a SIMD, which then has all registers
     elif dtype == "float32" and s.wide <= 16:
         warps = 4
-    if what == KEYS and s.group > 1 and table_of(dtype, target) == "blackwell":
-        stages = 1  # the loop over heads takes the registers of the others
+    if what == KEYS and s.group > 1:
+        bm, bn, stages = _of_shared_keys(s, table, dropout, (bm, bn, stages))
     return Blocks(clip(pow2(s.m), 16, bm), clip(pow2(s.n), 16, bn), warps, stages)
+
+
+def _of_shared_keys(
+    s: Sizes, table: str, dropout: bool, blocks: tuple[int, int, int]
+) -> tuple[int, int, int]:
+    """Queries, keys and stages of the gradient of keys: its loop over heads needs registers."""
+    bm, bn, stages = blocks
+    if table == "blackwell":
+        stages = 1
+    elif table == "hopper" and s.wide > 128:
+        bm, bn, stages = (16 if dropout else 64), 32, 1
+    elif dropout and table in ("hopper", "ampere"):
+        bn //= 2
+    return bm, bn, stages
 
 
 def key_splits(s: Sizes, blocks: Blocks, programs: int, target: Any) -> tuple[int, int]:

@@ -68,7 +68,10 @@ class OnDevice:
         launcher = self.launcher()
         if launcher is not None:
             named = {k: v for k, v in params.items() if k in self._named or "**" in self._named}
-            with accelerator.operator(self.name, (outs, arrays, params)):
+            with (
+                accelerator.operator(self.name, (outs, arrays, params)),
+                accelerator.located(outs[0]),
+            ):
                 if kind is not None:
                     if self._recorded(launcher, outs, arrays, named, kind):
                         return

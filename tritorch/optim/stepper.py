@@ -82,12 +82,12 @@ class Stepper(Optimizer):
     def _step_apart(self, rows: list[tuple], group: dict[str, Any], composed: bool) -> None:
         """The update on devices, and where it is recorded: by kernels, else by operators."""
         if not composed and all(p.is_cuda and not p.dtype.is_complex for p, *_ in rows):
-            by_step: dict[Any, list[tuple]] = {}
+            alike: dict[tuple, list[tuple]] = {}
             for row in rows:
-                by_step.setdefault(row[3], []).append(row)
+                alike.setdefault((row[3], row[0].device), []).append(row)
             rows = [
                 row
-                for step, part in by_step.items()
+                for (step, _), part in alike.items()
                 for row in self._step_on_device(part, group, step)
             ]
         for p, g, kept, step, constants in rows:
@@ -111,7 +111,10 @@ class Stepper(Optimizer):
             return rows
         changing = [a for column in (columns[0], *columns[2:]) for a in column]
         call = changing, [*changing, *columns[1]], {}
-        with accelerator.operator(type(self).__name__, call):
+        with (
+            accelerator.operator(type(self).__name__, call),
+            accelerator.located(columns[0][0]),
+        ):
             served = self.launch(kernels, accelerator.launch, columns, group, step)
         if served is NotImplemented:
             return rows

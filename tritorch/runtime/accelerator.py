@@ -26,6 +26,7 @@ __all__ = [
     "fill",
     "from_host",
     "launch",
+    "located",
     "meta",
     "operator",
     "to_host",
@@ -35,6 +36,24 @@ __all__ = [
 def capturing() -> bool:
     """Whether the work of the current device is being noted for a graph."""
     return launch.started and launch.runtime.capturing()
+
+
+class located:
+    """A block in which what a launcher allocates is on the device of an array."""
+
+    __slots__ = ("_before", "_index")
+
+    def __init__(self, array: Array) -> None:
+        self._index = array.device.index
+
+    def __enter__(self) -> None:
+        self._before = launch.runtime.current_device()
+        if self._index is not None and self._index != self._before:
+            launch.runtime.set_device(self._index)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._index is not None and self._index != self._before:
+            launch.runtime.set_device(self._before)
 
 
 def empty(shape: Sequence[int], dtype: DType, where: device) -> Array:
