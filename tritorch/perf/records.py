@@ -176,6 +176,9 @@ CASES: dict[str, Case] = {
     "hash_tensor": matrix(lambda lib, x: lib.hash_tensor(x)),
     "frexp": matrix(lambda lib, x: lib.frexp(x)),
     **LINALG,
+    # ranges
+    "arange": on()(lambda lib: lib.arange(N)),
+    "linspace": on()(lambda lib: lib.linspace(0, 1, N)),
     # random numbers
     "bernoulli": on(Reals(M, 0, 1))(lambda lib, p: lib.bernoulli(p)),
     "bernoulli_scalar": matrix(lambda lib, x: lib.bernoulli(x, 0.3)),
