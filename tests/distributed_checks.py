@@ -301,6 +301,31 @@ def parameters_without_a_gradient(torch: Any, rank: int, size: int) -> None:
         raise AssertionError("no error")
 
 
+def tied_and_recomputed_parts(torch: Any, rank: int, size: int) -> None:
+    """A weight used twice, and a block whose backward runs within a backward."""
+    checkpoint = importlib.import_module(f"{torch.__name__}.utils.checkpoint").checkpoint
+    net = _net(torch)
+
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.again = net, net[2]
+
+        def forward(self, x: Any) -> Any:
+            h = self.inner[1](self.inner[0](x))
+            h = checkpoint(self.inner[2:4], h, use_reentrant=False)
+            return self.inner[4](self.again(h))
+
+    model = torch.nn.parallel.DistributedDataParallel(Twice(), bucket_cap_mb=1e-4)
+    x = torch.from_numpy(np.random.default_rng(4).standard_normal((2 * size, 3)).astype(np.float32))
+    model(x[2 * rank : 2 * rank + 2]).pow(2).mean().backward()
+    found = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    net[4](net[2](net[3](net[2](net[1](net[0](x)))))).pow(2).mean().backward()
+    for a, p in zip(found, net.parameters()):
+        np.testing.assert_allclose(a.numpy(), p.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def refusals(torch: Any, rank: int, size: int) -> None:
     dist = torch.distributed
     frozen = torch.nn.Linear(2, 2).requires_grad_(False)
@@ -326,6 +351,7 @@ CHECKS = (
     *(all_reduce, all_reduce_of_other_layouts, large_sums_are_the_same_bits_everywhere),
     *(from_one_to_all_and_back, from_all_to_all, later, objects, messages, groups, samplers),
     *(training_is_that_of_one_process, running_statistics, parameters_without_a_gradient),
+    tied_and_recomputed_parts,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import weakref
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -150,3 +151,34 @@ def test_mixed_precision_on_the_cpu(lib: ModuleType) -> None:
             assert (x @ x).dtype is lib.float32
         scaler = amp.GradScaler(init_scale=4.0)
     assert scaler.scale(lib.ones(())).item() == 4
+
+
+def test_tensors_change_places(lib: ModuleType) -> None:
+    layer = lib.nn.Linear(2, 1, bias=False)
+    held, other = layer.weight, lib.full((3, 2), 5.0)
+    held.note = "mine"
+    y = held * 2 if lib is tritorch else None  # PyTorch refuses a backward from before
+    lib.utils.swap_tensors(held, other)
+    assert layer.weight is held and held.shape == (3, 2) and not held.requires_grad
+    assert type(held) is lib.Tensor and type(other) is lib.nn.Parameter and other.note == "mine"
+    assert not hasattr(held, "note") and (held == 5).all()
+    (other * 3).sum().backward()
+    assert held.grad is None and other.grad.tolist() == [[3, 3]]
+    if y is not None:
+        y.sum().backward()
+        assert other.grad.tolist() == [[5, 5]]
+
+
+def test_tensors_that_do_not_change_places() -> None:
+    swap = tritorch.utils.swap_tensors
+    a, b, c = tritorch.zeros(2), tritorch.ones(2), tritorch.ones(2, requires_grad=True)
+    view, known = a[:1], weakref.ref(b)
+    for name, t, why in (("t1", a, "views of it"), ("t1", b, "weakref")):
+        with pytest.raises(RuntimeError, match=f"Cannot swap {name} because .*{why}"):
+            swap(t, tritorch.zeros(1))
+    assert view[0] == 0 and known() is b
+    c.register_hook(lambda g: g)
+    with pytest.raises(RuntimeError, match="Cannot swap t2 because there are hooks"):
+        swap(tritorch.zeros(1), c)
+    with pytest.raises(TypeError, match="t2 is a int"):
+        swap(tritorch.zeros(1), 3)  # type: ignore[arg-type]

@@ -4,8 +4,9 @@ import importlib
 from typing import Any
 
 from . import data
+from ._swapping import swap_tensors
 
-__all__ = ["checkpoint", "data", "tensorboard"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["checkpoint", "data", "swap_tensors", "tensorboard"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
