@@ -330,28 +330,24 @@ def chunked(back: bool) -> Callable:
 
 
 # Matrices and rows of each: whole blocks of registers, parts of one, and large matrices.
-MATRICES = [(8192, 8), (4096, 16), (1000, 29), (1024, 32), (512, 64), (4, 1000), (1, 2048)]
+# What stands on the factors launches the same kernels: one size is enough.
+MATRICES = [(8192, 8), (4096, 16), (1000, 29), (1024, 32), (512, 64), (1, 1000)]
 
 
-def matrices(**params: Any) -> Callable[[Any], list[Case]]:
-    return lambda e: [((e(batch, n, n),), params) for batch, n in MATRICES]
+def matrices(sizes: list[tuple[int, int]], **params: Any) -> Callable[[Any], list[Case]]:
+    return lambda e: [((e(batch, n, n),), params) for batch, n in sizes]
 
 
-def systems(*params: dict[str, Any], factor_last: bool = False) -> Callable[[Any], list[Case]]:
+def triangles(e: Any) -> list[Case]:
     """One right-hand side and many."""
-
-    def cases(e: Any) -> list[Case]:
-        found = []
-        for batch, n in MATRICES:
-            for k in (1, n):
-                a, b = e(batch, n, n), e(batch, n, k)
-                found += [((b, a) if factor_last else (a, b), p) for p in params]
-        return found
-
-    return cases
+    found: list[Case] = []
+    for batch, n in MATRICES:
+        for k, upper in ((1, True), (n, False)):
+            given = e(batch, n, n), e(batch, n, k)
+            found.append((given, {"upper": upper, "unit": not upper}))
+    return found
 
 
-TRIANGLES = [{"upper": True, "unit": False}, {"upper": False, "unit": True}]
 REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
@@ -362,15 +358,15 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "attention": attentions,
     "attention_backward": attention_gradients,
     "norm": norms,
-    "cholesky_op": matrices(),
-    "lu_op": matrices(),
-    "inv_ex": matrices(),
-    "det": matrices(),
-    "slogdet": matrices(),
-    "cholesky_inverse": matrices(upper=True),
-    "cholesky_solve": systems({"upper": False}, factor_last=True),
-    "linalg_solve": systems({}),
-    "solve_triangular": systems(*TRIANGLES),
+    "cholesky_op": matrices(MATRICES),
+    "lu_op": matrices(MATRICES),
+    "solve_triangular": triangles,
+    "inv_ex": matrices(MATRICES[3:4]),
+    "det": matrices(MATRICES[3:]),
+    "slogdet": matrices(MATRICES[3:]),
+    "cholesky_inverse": matrices(MATRICES[3:4], upper=True),
+    "cholesky_solve": lambda e: [((e(64, 32, 8), e(64, 32, 32)), {"upper": False})],
+    "linalg_solve": lambda e: [((e(64, 32, 32), e(64, 32, 8)), {})],
     "resample": resampled(False),
     "resample_back": resampled(True),
     "grid_sample": sampled(False),

@@ -208,11 +208,11 @@ def _of_shared_keys(
 ) -> tuple[int, int, int]:
     """Queries, keys and stages of the gradient of keys: its loop over heads needs registers."""
     bm, bn, stages = blocks
-    if table == "blackwell":
-        stages = 1
-    elif table == "hopper" and s.wide > 128:
+    if table in ("hopper", "blackwell") and s.wide > 128:
         bm, bn, stages = (16 if dropout else 64), 32, 1
-    elif dropout and table in ("hopper", "ampere"):
+    elif table == "blackwell":
+        stages = 1
+    elif dropout and table in ("hopper", "ampere", "small"):
         bn //= 2
     return bm, bn, stages
 

@@ -415,7 +415,7 @@ def backward(
     keys_gradient(launch, outs[1], outs[2], call, s, blocks[0])
     queries_gradient(launch, outs[0], call, s, blocks[1])
     if mask_grad:
-        mask_gradient(launch, outs[3], call, s, small(blocks[1], s, dtype, target))
+        mask_gradient(launch, outs[3], call, s, small(blocks[1], s, dtype, dropout > 0, target))
     return None
 
 
@@ -471,12 +471,13 @@ def queries_gradient(launch: Any, dq: Any, call: Call, s: Sizes, blocks: Blocks)
     )  # fmt: skip
 
 
-def small(blocks: Blocks, s: Sizes, dtype: str, target: Any) -> Blocks:
+def small(blocks: Blocks, s: Sizes, dtype: str, dropout: bool, target: Any) -> Blocks:
     """Blocks for a sum that is kept beside the scores."""
     if s.wide > 128 and table_of(dtype, target) != "hopper":
         return Blocks(16, min(blocks.bn, 32), 4, 1)
     warps = 4 if target.backend == "hip" else 8
-    return Blocks(min(blocks.bm, 64), min(blocks.bn, 32), warps, 1)
+    most = 16 if dropout and table_of(dtype, target) == "small" else 32
+    return Blocks(min(blocks.bm, 64), min(blocks.bn, most), warps, 1)
 
 
 def mask_gradient(launch: Any, dm: Any, call: Call, s: Sizes, blocks: Blocks) -> None:
