@@ -12,6 +12,7 @@ from .. import dtypes
 from ..device import CPU, placed
 from ..dtypes import DType
 from ..op import primitive
+from ..runtime import host, parallel
 from ..runtime.quiet import quiet
 from ..tensor import Tensor, from_data, wrap
 from .api import PUBLIC, write_out
@@ -48,16 +49,25 @@ def _arange(x: Any, *, start: Any, step: Any) -> Any:
 
 @_sequence("linspace", {"start": -1.0, "end": 2.0})
 def _linspace(x: Any, *, start: Any, end: Any) -> Any:
-    return _spaced(start, end, len(x)).astype(x.dtype)
+    return _spaced(start, end, host.empty(x.shape, x.dtype))
 
 
-def _spaced(start: Any, end: Any, steps: int) -> np.ndarray:
-    """Numbers at equal steps, those of each half counted from its own end; not yet cast."""
+def _spaced(start: Any, end: Any, out: np.ndarray) -> np.ndarray:
+    """Numbers at equal steps, those of each half counted from its own end."""
+    steps, half = len(out), len(out) // 2
     if steps < 2:
-        return np.array([start] * steps)
+        out[...] = start
+        return out
+    step = (end - start) / (steps - 1)
+
+    def piece(first: int, last: int) -> None:
+        cut = min(max(half, first), last)
+        out[first:cut] = start + step * np.arange(first, cut)
+        out[cut:last] = end - step * np.arange(steps - 1 - cut, steps - 1 - last, -1)
+
     with quiet():
-        step, i = (end - start) / (steps - 1), np.arange(steps)
-        return np.where(i < steps // 2, start + step * i, end - step * (steps - 1 - i))
+        parallel.run(piece, steps, parallel.BIG)
+    return out
 
 
 def _made(op: Any, n: int, dtype: DType, device: Any, requires_grad: bool, **params: Any) -> Tensor:
@@ -187,7 +197,9 @@ def logspace(
     if steps < 0:
         raise RuntimeError("logspace: number of steps must be non-negative")
     dtype = dtype or (out.dtype if out is not None else None) or dtypes.get_default_dtype()
-    powers = _spaced(_end(start, dtype, "logspace"), _end(end, dtype, "logspace"), steps)
+    ends = _end(start, dtype, "logspace"), _end(end, dtype, "logspace")
+    wide = np.complex128 if any(isinstance(v, complex) for v in ends) else np.float64
+    powers = _spaced(*ends, np.empty(steps, wide))
     with quiet():
         data = np.power(float(base), powers).astype(dtype.np)
     made = finish(from_data(data), device, requires_grad)
