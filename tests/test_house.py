@@ -135,7 +135,8 @@ def test_nothing_imports_torch() -> None:
 def test_import_is_light() -> None:
     code = (
         "import sys, tritorch; heavy = {'triton', 'torch', 'scipy', 'matplotlib', 'sklearn', "
-        "'cuda', 'tritorch.distributions'} & set(sys.modules); print(sorted(heavy))"
+        "'cuda', 'tritorch.distributions', 'tritorch.distributed'} & set(sys.modules); "
+        "print(sorted(heavy))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

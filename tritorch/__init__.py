@@ -192,7 +192,6 @@ from . import (  # noqa: E402  after the operators
     compiler as compiler,
     cpu as cpu,
     cuda as cuda,
-    distributed as distributed,
     fft as fft,
     func as func,
     jit as jit,
@@ -252,6 +251,7 @@ from .settings import (  # noqa: E402
 Stream, Event = cuda.Stream, cuda.Event
 OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = (
+    "distributed",
     "distributions",
     "models",
     "multiprocessing",

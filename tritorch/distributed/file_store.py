@@ -32,6 +32,7 @@ class FileStore(Store):
         >>> one.set("key", "value")
         >>> other.get("key"), one.add("n", 1), other.add("n", 1)
         (b'value', 1, 2)
+        >>> directory.cleanup()
     """
 
     def __init__(

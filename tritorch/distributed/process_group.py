@@ -85,6 +85,7 @@ def init_process_group(
         >>> x
         tensor([1., 1.])
         >>> dist.destroy_process_group()
+        >>> directory.cleanup()
     """
     if is_initialized():
         raise ValueError("trying to initialize the default process group twice!")

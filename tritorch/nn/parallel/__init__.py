@@ -1,7 +1,9 @@
 """Modules over several devices and processes, and the parts that such are made of."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .data_parallel import DataParallel as DataParallel, data_parallel as data_parallel
-from .distributed import DistributedDataParallel as DistributedDataParallel
 from .parts import (
     gather as gather,
     parallel_apply as parallel_apply,
@@ -9,3 +11,13 @@ from .parts import (
     scatter as scatter,
     scatter_kwargs as scatter_kwargs,
 )
+
+if TYPE_CHECKING:
+    from .distributed import DistributedDataParallel as DistributedDataParallel
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("DistributedDataParallel", "distributed"):  # at the first use: it needs sockets
+        module = importlib.import_module(".distributed", __name__)
+        return module if name == "distributed" else module.DistributedDataParallel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -52,6 +52,7 @@ class DistributedDataParallel(Module):
         >>> model.module.bias.grad
         tensor([2.])
         >>> dist.destroy_process_group()
+        >>> directory.cleanup()
     """
 
     def __init__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sized
 
-from ... import distributed
 from ...ops import generator, random
 from .sampler import Sampler
 
@@ -38,6 +37,8 @@ class DistributedSampler(Sampler):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
+        from ... import distributed
+
         replicas = distributed.get_world_size() if num_replicas is None else num_replicas
         place = distributed.get_rank() if rank is None else rank
         if not 0 <= place < replicas:
