@@ -83,7 +83,6 @@ from . import backends as backends
 from . import compiler as compiler
 from . import cpu as cpu
 from . import cuda as cuda
-from . import distributed as distributed
 from . import fft as fft
 from . import func as func
 from . import jit as jit
@@ -136,8 +135,9 @@ from .settings import set_warn_always as set_warn_always
 from .settings import use_deterministic_algorithms as use_deterministic_algorithms
 Stream, Event = (cuda.Stream, cuda.Event)
 OutOfMemoryError = cuda.OutOfMemoryError
-_LAZY = ('distributions', 'models', 'multiprocessing', 'perf', 'profiler', 'text', 'vision')
+_LAZY = ('distributed', 'distributions', 'models', 'multiprocessing', 'perf', 'profiler', 'text', 'vision')
 _TOOLS = ('explain', 'tune')
+from . import distributed as distributed
 from . import distributions as distributions
 from . import models as models
 from . import multiprocessing as multiprocessing
