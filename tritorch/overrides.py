@@ -123,9 +123,9 @@ def get_overridable_functions() -> dict[Any, list[Callable]]:
     """The functions that ask the classes of their arguments, by namespace."""
     import tritorch as torch
 
-    tables = {torch: PUBLIC, torch.nn.functional: FUNCTIONAL}
+    tables: dict[Any, Any] = {torch: PUBLIC, torch.nn.functional: FUNCTIONAL}
     tables |= {getattr(torch, n): t for n, t in SPACES.items() if "." not in n}
-    found = {
+    found: dict[Any, list[Callable]] = {
         space: [f for f in table.values() if hasattr(f, "op") or hasattr(f, "explained")]
         for space, table in tables.items()
     }

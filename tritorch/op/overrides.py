@@ -191,7 +191,7 @@ def _methods() -> dict[str, Any]:
     return {**found, **{name: _property(vars(Tensor)[name]) for name in PROPERTIES}}
 
 
-def _init_subclass(cls: type, **kwargs: Any) -> None:
+def _init_subclass(cls: type[Tensor], **kwargs: Any) -> None:
     """Give a subclass the methods that ask it, where it has not its own."""
     super(Tensor, cls).__init_subclass__(**kwargs)
     if "__torch_dispatch__" in vars(cls):

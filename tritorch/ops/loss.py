@@ -41,9 +41,15 @@ def by_number(*names: str, required: bool = False) -> Callable:
     def publish(f: Callable) -> Callable:
         name, own = f.__name__.removeprefix("_"), inspect.signature(f).parameters
         defaults = {n: own[n].default for n in names} | {"reduction": 0}
+        kinds = {"reduction": "int"}
         form = inspect.Signature(
-            own[n].replace(default=inspect.Parameter.empty if required else defaults[n])
-            for n in names
+            [
+                own[n].replace(
+                    default=inspect.Parameter.empty if required else defaults[n],
+                    annotation=kinds.get(n, own[n].annotation),
+                )
+                for n in names
+            ]
         )
 
         def function(*args: Any, **kwargs: Any) -> Any:
