@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..tensor import Tensor
-from .stepper import Counted, check_betas, check_fused, check_range, number, prepared, raise_to
+from .stepper import Counted, check_betas, check_fused, check_range, moments, number, raise_to
 
 __all__ = ["Adam", "AdamW"]
 
@@ -87,17 +87,8 @@ class Adam(Counted):
     @staticmethod
     def update(p: Any, g: Any, m: Any, v: Any, *rest: Any) -> None:
         """With amsgrad the largest v so far, then the constants."""
-        keep, decay, maximize, new1, new2, eps, rate, scale = rest[-1]
-        g = prepared(p, g, decay, maximize)
-        if keep is not None:
-            p *= keep
-        d = g - m
-        d *= new1
-        m += d
-        d = g * g
-        d -= v
-        d *= new2
-        v += d
+        *common, eps, rate, scale = rest[-1]
+        moments(p, g, m, v, common)
         if len(rest) == 2:
             raise_to(rest[0], v)
             v = rest[0]

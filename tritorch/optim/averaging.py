@@ -12,6 +12,7 @@ from .stepper import (
     check_betas,
     check_lr,
     check_range,
+    moments,
     number,
     prepared,
     raise_to,
@@ -97,22 +98,6 @@ class _Rectified(Counted):
         return keep, 0 if decoupled else decay, group["maximize"], 1 - beta1, 1 - beta2
 
 
-def _moments(p: Any, g: Any, m: Any, v: Any, common: tuple) -> Any:
-    """Bring the moments up to date; the gradient that went into them."""
-    keep, decay, maximize, new1, new2 = common
-    g = prepared(p, g, decay, maximize)
-    if keep is not None:
-        p *= keep
-    d = g - m
-    d *= new1
-    m += d
-    d = g * g
-    d -= v
-    d *= new2
-    v += d
-    return g
-
-
 class NAdam(_Rectified):
     """Adam with Nesterov's momentum.
 
@@ -188,7 +173,7 @@ class NAdam(_Rectified):
     @staticmethod
     def update(p: Any, g: Any, m: Any, v: Any, constants: tuple) -> None:
         common, eps, second, of_gradient, of_mean = constants
-        g = _moments(p, g, m, v, common)
+        g = moments(p, g, m, v, common)
         d = (v / second) ** 0.5
         d += eps
         step = g * of_gradient
@@ -246,7 +231,7 @@ class RAdam(_Rectified):
     @staticmethod
     def update(p: Any, g: Any, m: Any, v: Any, constants: tuple) -> None:
         common, eps, rate, rectified, known = constants
-        _moments(p, g, m, v, common)
+        moments(p, g, m, v, common)
         step = m * rate
         if rectified is not None:
             d = v**0.5

@@ -236,6 +236,22 @@ def prepared(p: Any, g: Any, decay: float, maximize: bool) -> Any:
     return g
 
 
+def moments(p: Any, g: Any, m: Any, v: Any, common: Any) -> Any:
+    """Bring the moments of Adam up to date; the gradient that went into them."""
+    keep, decay, maximize, new1, new2 = common
+    g = prepared(p, g, decay, maximize)
+    if keep is not None:
+        p *= keep
+    d = g - m
+    d *= new1
+    m += d
+    d = g * g
+    d -= v
+    d *= new2
+    v += d
+    return g
+
+
 def multiply_add(a: Any, b: Any, c: Any, out: Any = None) -> Any:
     """`a * b + c`, rounded once where `a` and `c` are float32 arrays; `b` may be a number."""
     if c.__class__ is not np.ndarray or c.dtype != np.float32:
