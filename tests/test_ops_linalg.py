@@ -500,3 +500,22 @@ def test_examples_of_the_documentation(name: str) -> None:
     f = SPACES["linalg"][name]
     examples = doctest.DocTestParser().get_doctest(f.__doc__ or "", {}, name, None, 0)
     assert doctest.DocTestRunner(verbose=False).run(examples).failed == 0
+
+
+def test_small_matrices_take_one_thread_of_blas() -> None:
+    from tritorch.ops import linalg_threads
+    from tritorch.runtime import blas
+
+    depths = []
+    f = linalg_threads.alone(
+        lambda *a: depths.append((blas.single._depth, blas.single_scipy._depth))
+    )
+    f(np.ones((2, 8, 8)), None)
+    f(np.ones((8, linalg_threads.SMALL)), None)
+    assert depths == [(1, 1), (0, 0)]
+    found = blas.single_scipy._found
+    if found is not None:  # SciPy's wheel has OpenBLAS
+        before = found[0]()
+        with blas.single_scipy:
+            assert found[0]() == 1
+        assert found[0]() == before

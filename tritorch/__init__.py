@@ -110,6 +110,7 @@ from .ops import (  # noqa: F401
     linalg_norm,
     linalg_product,
     linalg_reflect,
+    linalg_threads,
     linalg_triangular,
     linear_entropy,
     loss,
