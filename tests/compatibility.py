@@ -39,7 +39,8 @@ The programs are written for these tests, and use what well-known public ones us
   super_resolution, siamese_network, fast_neural_style, reinforcement_learning
 - karpathy/nanoGPT and minGPT (char_gpt), lucidrains/denoising-diffusion-pytorch (diffusion),
   milesial/Pytorch-UNet (unet), harvardnlp/annotated-transformer (translation), openai/CLIP (clip),
-  vwxyzjn/cleanrl (dqn, actor_critic), lucidrains/vit-pytorch (vit), cbfinn/maml (maml)
+  vwxyzjn/cleanrl (dqn, actor_critic), lucidrains/vit-pytorch (vit), cbfinn/maml (maml),
+  fastai/fastai (callbacks), pytorch/opacus (private_sgd), karpathy/pytorch-normalizing-flows (flow)
 
 What asks for `torchvision` or `torchtext` gets `tritorch.vision` and `tritorch.text`; their
 programs stand in `tests/test_vision.py` and `tests/test_text.py`.
