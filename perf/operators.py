@@ -45,15 +45,22 @@ RESULTS = Path(__file__).parent / "results" / "cpu"
 # why operators are more than LIMIT times slower than PyTorch: reason -> their names
 _REASONS = {
     "NumPy has no loop for it: several passes over blocks in the cache instead of one": (
-        "add_scaled addcdiv addcmul gelu hardsigmoid hardswish rsqrt sgn sub_scaled threshold"
+        "add_scaled addcdiv addcmul erfc frac gelu hardsigmoid hardswish lerp ndtr rsqrt sgn "
+        "sigmoid sign sub_scaled threshold"
     ),
-    "NumPy's products along a line are of halves, each a pass; PyTorch keeps them in registers": (
-        "prod"
+    "NumPy's products along a line wait for one another, or are of halves, each a pass": (
+        "cumprod prod"
     ),
     "NumPy's running extremes wait for the one before, and the places are found after them": (
         "cummax cummin"
     ),
-    "SciPy computes it in double precision, element by element": "airy_ai igamma igammac lgamma",
+    "SciPy computes it in double precision, element by element": (
+        "airy_ai bessel_j0 bessel_y0 igamma igammac lgamma ndtri"
+    ),
+    "NumPy adds at places one by one, on one thread": "scatter scatter_reduce",
+    "OpenBLAS's LAPACK, of matrices of that size on one thread": (
+        "cholesky_inverse det eigh_op geqrf linalg_solve lu_op"
+    ),
     "Philox's bits, the same on every device, and sums in float64": "multinomial random",
     "a few microseconds, most of them the call in Python": "nll_loss",
 }
