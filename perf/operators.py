@@ -57,7 +57,9 @@ _REASONS = {
     "SciPy computes it in double precision, element by element": (
         "airy_ai bessel_j0 bessel_y0 igamma igammac lgamma ndtri"
     ),
-    "NumPy adds at places one by one, on one thread": "scatter scatter_reduce",
+    "NumPy takes places one by one, counted in the flat array in a pass of its own": (
+        "scatter scatter_reduce"
+    ),
     "OpenBLAS's LAPACK, of matrices of that size on one thread": (
         "cholesky_inverse det eigh_op geqrf linalg_solve lu_op"
     ),
