@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,3 +167,19 @@ def test_dim_order_may_be_ambiguous() -> None:
             x.dim_order(ambiguity_check=True)
     four = torch.ones(2, 1, 3, 3)
     assert four.dim_order(ambiguity_check=[torch.contiguous_format]) == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.affine_grid(torch.eye(2, 3)[None], [1, 1, 2, 2]),
+        lambda: F.grid_sample(torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 1, 2)),
+        lambda: F.mse_loss(torch.ones(2), torch.ones(1)),
+        lambda: F.mse_loss(torch.ones(2), torch.ones(2), size_average=True),
+        lambda: torch.nn.MSELoss()(torch.ones(2), torch.ones(1)),
+    ],
+)
+def test_warnings_name_the_line_of_the_caller(call: Any) -> None:
+    with pytest.warns(UserWarning) as warned:
+        call()
+    assert warned[0].filename == __file__

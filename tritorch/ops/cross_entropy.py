@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
-from ..op import fused, joint, through_ref
+from ..op import fused, joint, through_ref, users_level
 from ..tensor import Tensor
 from . import lines
 from .api import FUNCTIONAL
@@ -41,7 +41,7 @@ def reduction_of(
         warnings.warn(
             f"size_average and reduce args will be deprecated, please use reduction='{reduction}' "
             "instead.",
-            stacklevel=4,
+            stacklevel=users_level(),
         )
     if reduction == "elementwise_mean":
         errors.deprecated("reduction='elementwise_mean'", "reduction='mean'")

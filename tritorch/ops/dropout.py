@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import errors
-from ..op import primitive, same_as
+from ..op import primitive, same_as, users_level
 from ..runtime import random as streams
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
@@ -104,7 +104,7 @@ def _channelwise(name: str, dims: tuple[int, int]) -> Callable:
             )
             if name == "dropout1d":
                 raise RuntimeError(message)
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=users_level())
         if not training:
             return input
         _check(name, input, p)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..op import fused, joint, through_ref
+from ..op import fused, joint, through_ref, users_level
 from ..runtime import parallel
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
@@ -377,7 +377,7 @@ def _aligned(name: str, align_corners: bool | None) -> bool:
         warnings.warn(
             f"{name}: the default of align_corners is False. Specify align_corners=True if the "
             "centres of the corner elements are to be at -1 and 1.",
-            stacklevel=3,
+            stacklevel=users_level(),
         )
     return bool(align_corners)
 

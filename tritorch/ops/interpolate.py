@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, primitive
+from ..op import Op, primitive, users_level
 from ..tensor import Tensor
 from . import resample_host as host_side
 from .api import FUNCTIONAL
@@ -266,7 +266,7 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 def _deprecated(name: str) -> None:
     warnings.warn(
         f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead.",
-        stacklevel=3,
+        stacklevel=users_level(),
     )
 
 

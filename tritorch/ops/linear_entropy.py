@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..op import fused, joint, through_ref
+from ..op import fused, joint, through_ref, users_level
 from ..tensor import Tensor
 from .api import FUNCTIONAL
 from .cross_entropy import checked, cross_entropy, reduction_of
@@ -301,7 +301,7 @@ def linear_cross_entropy(
             "linear_cross_entropy: options are ignored: chunks need class indices of dtype int64, "
             f"a weight of two dimensions and no label smoothing, got target {target.dtype}, weight "
             f"{tuple(linear_weight.shape)}, label_smoothing={label_smoothing}",
-            stacklevel=2,
+            stacklevel=users_level(),
         )
     if more:
         rows = math.prod(more, start=classes)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.mode import no_grad
+from ..op import users_level
 from ..tensor import Tensor
 from .activation import logsigmoid
 from .api import FUNCTIONAL, PUBLIC
@@ -81,7 +82,7 @@ def _pair(name: str, input: Any, target: Any) -> None:
             f"{name}: Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}). This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=3,
+            stacklevel=users_level(),
         )
 
 
@@ -312,7 +313,7 @@ def kl_div(
             "kl_div: reduction: 'mean' divides the total loss by both the batch size and the "
             "support size. 'batchmean' divides only by the batch size, and aligns with the KL div "
             "math definition.",
-            stacklevel=2,
+            stacklevel=users_level(),
         )
     return _kl_div(input, target, reduction, log_target)
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from ..dtypes import DType
+from ..op import users_level
 from ..tensor import Tensor
 from .api import FUNCTIONAL
 from .attention import scaled_dot_product_attention
@@ -40,7 +41,7 @@ def canonical_mask(
         warnings.warn(
             f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for "
             "both instead.",
-            stacklevel=3,
+            stacklevel=users_level(),
         )
     if mask.dtype.category:
         return mask

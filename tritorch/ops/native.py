@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..dtypes import DType, bool_, uint8
+from ..op import users_level
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
@@ -252,7 +253,7 @@ def gumbel_softmax(
     Source: Jang, Gu and Poole, "Categorical reparameterization with Gumbel-Softmax", 2017.
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=users_level())
     noise = -empty_like(logits.detach()).exponential_().log()  # type: ignore[attr-defined]
     soft: Any = softmax((logits + noise) / tau, dim)
     if not hard:
