@@ -74,6 +74,8 @@ def _pow(x: Any, y: Any) -> Any:
 class _Pow(Elementwise):
     """A power, refused for integers with a negative number; a tensor of such gives 0, 1 and -1."""
 
+    short = False
+
     def types(self, inputs: Any) -> tuple:
         found = super().types(inputs)
         exponent = inputs[1]

@@ -19,7 +19,7 @@ from ..autograd.mode import state
 from ..dtypes import DType
 from ..op import Op, check_devices, imported
 from ..runtime import host, layout, parallel, replay
-from ..runtime.quiet import quiet
+from ..runtime.quiet import enter, leave, quiet
 from ..tensor import Tensor, wrap
 
 NO_PARAMS: dict = {}
@@ -89,6 +89,8 @@ class Elementwise(Op):
     scalars, or `"module:function"`, which is imported with triton at the first need.
     """
 
+    short = True  # small results may be written the short way: dtypes decide all there is to check
+
     def __init__(
         self,
         name: str,
@@ -110,6 +112,7 @@ class Elementwise(Op):
         self.body = name if body is None else body
         self.single_pass = isinstance(loop, np.ufunc)
         self._types: dict[DType, tuple[DType, DType]] = {}
+        self._alike: dict[DType, DType] | None = None
         self._rule = RESULTS[result]
         self.saves = self.rules is not None and any(self.rules.names)
 
@@ -147,6 +150,19 @@ class Elementwise(Op):
                 raise _INSTEAD[self.name][0](f"{reason}; {_INSTEAD[self.name][1]}")
             raise NotImplementedError(reason)
         return self._rule(dtype)
+
+    def alike(self) -> dict[DType, DType]:
+        """dtype -> result's dtype, where the loop takes the dtype as it is."""
+        if self._alike is None:
+            self._alike = {}
+            for d in dtypes.ALL:
+                kind = ("bool", "integral", "floating", "complex")[d.category]
+                denied = kind in self.deny or d.name in self.deny
+                if not denied and (d.category != 2 or d.itemsize >= 4):
+                    compute, result = self._rule(d)
+                    if compute is d:
+                        self._alike[d] = result
+        return self._alike
 
     def spec(self, *inputs: Any, **params: Any) -> tuple:
         shapes = [x._data.shape for x in inputs if isinstance(x, Tensor)]
@@ -285,6 +301,54 @@ class Elementwise(Op):
 
     def on_host(self, arrays: list, params: dict, specs: Any) -> Any:
         return self._host(arrays, params["compute"], specs[1], None)
+
+    def inplace(self, *inputs: Any, **params: Any) -> Tensor:
+        x = inputs[0]
+        if self.written(x, inputs):
+            x.storage_.bump(f"{self.name}_")
+            return x
+        return super().inplace(*inputs, **params)
+
+    def written(self, out: Tensor, inputs: Sequence) -> bool:
+        """Whether the result was written into `out` the short way, without what checks and
+        history ask for: small arrays in order, of one shape and dtype, or floats."""
+        data, dtype = out._data, out.dtype
+        if (
+            data.__class__ is not np.ndarray
+            or not self.short
+            or data.size > parallel.BIG
+            or not data.flags.c_contiguous
+            or state.transforms
+            or "_inference" in out.__dict__
+            or self.alike().get(dtype) is not dtype
+        ):
+            return False
+        operands: list = []
+        for x in inputs:
+            if isinstance(x, Tensor):
+                d = x._data
+                if x.dtype is not dtype or d.__class__ is not np.ndarray or d.shape != data.shape:
+                    return False
+                if not d.flags.c_contiguous:
+                    return False
+                if state.grad and (x._edge is not None or x._view is not None):
+                    return False
+                if x is not out and x._storage is not None and x._storage is out._storage:
+                    return False
+                operands.append(d)
+            elif x.__class__ is float and dtype.category == 2:
+                operands.append(x)
+            else:
+                return False
+        token = enter()
+        try:
+            as_number = data.dtype.type
+            self.loop(*[as_number(x) if x.__class__ is float else x for x in operands], out=data)
+        except (ValueError, OverflowError):  # the long way says what is wrong
+            return False
+        finally:
+            leave(token)
+        return True
 
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         self.check_result(f"{self.name}_", x, inputs)

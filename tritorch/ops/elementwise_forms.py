@@ -11,7 +11,6 @@ import numpy as np
 from .. import dtypes
 from ..autograd.mode import state
 from ..autograd.node import OpNode
-from ..dtypes import DType
 from ..op import check_writable, copy_data, users_level
 from ..runtime import host, parallel, replay
 from ..runtime.array import Array
@@ -58,7 +57,7 @@ def again(op: Elementwise, inputs: tuple, d: Any, e: Any = None) -> Any:
 def unary_call(op: Elementwise, named: str = "input") -> Callable[[Tensor], Tensor]:
     """The operator as a function of one tensor, with a short way where no cast is needed."""
     loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
-    fast = _same_loops(op)
+    fast = op.alike()
 
     def call(input: Tensor) -> Tensor:
         x = input
@@ -107,7 +106,7 @@ def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any
     `take(x, y)` gives the operands, or refuses them; `tensors`: numbers are always refused.
     """
     loop, asarray, ndarray, big = op.loop, np.asarray, np.ndarray, parallel.BIG
-    fast, differentiable, saves, rules = _same_loops(op), op.rules is not None, op.saves, op.rules
+    fast, differentiable, saves, rules = op.alike(), op.rules is not None, op.saves, op.rules
     compares = op._rule is RESULTS["bool"]
 
     def call(input: Any, other: Any) -> Tensor:
@@ -163,19 +162,6 @@ def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any
     return call
 
 
-def _same_loops(op: Elementwise) -> dict[DType, DType]:
-    """dtype -> result's dtype, where the loop takes the dtype as it is."""
-    found = {}
-    for d in dtypes.ALL:
-        kind = ("bool", "integral", "floating", "complex")[d.category]
-        if kind in op.deny or d.name in op.deny or (d.category == 2 and d.itemsize < 4):
-            continue
-        compute, result = op._rule(d)
-        if compute is d:
-            found[d] = result
-    return found
-
-
 def as_operand(name: str, x: Any) -> Any:
     """A tensor or a Python number; NumPy's scalars and arrays are converted."""
     if isinstance(x, Tensor | SCALARS):
@@ -228,6 +214,9 @@ def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
             f"{op.name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad."
         )
+    if out._edge is None and op.written(out, inputs):
+        out.storage_.bump(op.name)
+        return out
     resize_out(op.name, out, op.spec(*inputs)[0])
     check_writable(op.name, out)
     op.check_result(op.name, out, inputs)

@@ -39,6 +39,8 @@ def _heaviside(x: Any, values: Any) -> Any:
 class _OneType(Elementwise):
     """Both inputs have one dtype; nothing is promoted."""
 
+    short = False
+
     def types(self, inputs: Any) -> tuple:
         kinds = [x.dtype for x in inputs if isinstance(x, Tensor)]
         if any(k.is_complex for k in kinds):
@@ -52,6 +54,8 @@ class _OneType(Elementwise):
 
 class _InItsType(Elementwise):
     """16-bit numbers are not widened: the next number is the next of their own dtype."""
+
+    short = False
 
     def _host(self, datas: list, compute: Any, dtype: Any, out: np.ndarray | None) -> np.ndarray:
         if compute.itemsize > 2:
