@@ -135,6 +135,17 @@ def test_windows_over_each_other_share_a_gradient() -> None:
     assert g.tolist() == [[1, 0.5], [0.5, 0]]  # one element of memory, twice in the windows
 
 
+def test_a_view_of_memory_beyond_its_input_is_one_of_the_base_once_changed() -> None:
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    base = x * 1
+    outside = base[1].as_strided((2,), (1,), 0)  # the first row, taken of the second
+    outside.square_()
+    (g,) = torch.autograd.grad(base.square().sum(), [x])
+    assert g.tolist() == [[4, 32], [6, 8]]
+    (g,) = torch.autograd.grad(outside.sum(), [x])
+    assert g.tolist() == [[2, 4], [0, 0]]
+
+
 def test_nan_takes_the_gradient_of_a_maximum() -> None:
     x, y = (torch.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [float("nan"), 2.0]))
     torch.maximum(x, y).backward(torch.ones(2))

@@ -214,13 +214,20 @@ def as_strided(
             f"{(offset + reach) * input.itemsize} are out of bounds for storage of size "
             f"{held * input.itemsize}"
         )
-    return _as_strided(
+    out = _as_strided(
         input,
-        geometry=input.stride(),
+        geometry=input.stride(),  # type: ignore[attr-defined]
         size=size,
-        stride=steps,  # type: ignore[attr-defined]
+        stride=steps,
         shift=offset - have,
     )
+    view, base = out._view, out._base
+    if view is not None and base is not None and view.parent and base.dtype is out.dtype:
+        # It is of the memory, not of the view that it was asked of: once the memory has been
+        # changed in place, it is taken of the base, where it may reach beyond that view.
+        shift = offset - base.storage_offset()
+        view.parent, view.params = None, {**view.params, "geometry": base.stride(), "shift": shift}
+    return out
 
 
 def storage_size(t: Tensor) -> int:
