@@ -140,7 +140,7 @@ def test_a_view_of_memory_beyond_its_input_is_one_of_the_base_once_changed() -> 
     base = x * 1
     outside = base[1].as_strided((2,), (1,), 0)  # the first row, taken of the second
     outside.square_()
-    (g,) = torch.autograd.grad(base.square().sum(), [x])
+    (g,) = torch.autograd.grad(base.square().sum(), [x], retain_graph=True)
     assert g.tolist() == [[4, 32], [6, 8]]
     (g,) = torch.autograd.grad(outside.sum(), [x])
     assert g.tolist() == [[2, 4], [0, 0]]

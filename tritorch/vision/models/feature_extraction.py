@@ -107,8 +107,8 @@ def create_feature_extractor(
         >>> from tritorch.vision.models import resnet18
         >>> from tritorch.vision.models.feature_extraction import create_feature_extractor
         >>> body = create_feature_extractor(resnet18(), {"layer1.1.conv2": "a", "avgpool": "b"})
-        >>> {name: tuple(x.shape) for name, x in body(torch.zeros(1, 3, 32, 32)).items()}
-        {'a': (1, 64, 8, 8), 'b': (1, 512, 1, 1)}
+        >>> {name: tuple(x.shape) for name, x in body(torch.zeros(1, 3, 64, 64)).items()}
+        {'a': (1, 64, 16, 16), 'b': (1, 512, 1, 1)}
     """
     if (train_return_nodes is None) != (eval_return_nodes is None) or (
         (return_nodes is None) == (train_return_nodes is None)
