@@ -211,7 +211,7 @@ leaky_relu_op = _activation(
 
 def _elu_second(g: Any, grad: Any, x: Any, alpha: Any, scale: Any, input_scale: Any) -> Any:
     curve = (x * input_scale).exp() * (alpha * scale * input_scale * input_scale)
-    return where(x > 0, 0, g * grad * curve)
+    return where(x >= 0, 0, g * grad * curve)
 
 
 elu_backward = _derivative(

@@ -64,6 +64,10 @@ def _pow(x: Any, y: Any) -> Any:
             raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
         y = np.asarray(y).astype(x.dtype)
     x, y = np.asarray(x), np.asarray(y)
+    if x.dtype == bool:
+        if not y.ndim:  # of a number
+            return x | ~y
+        raise NotImplementedError("pow: not implemented for two tensors of dtype bool")
     if y.dtype.kind == "i" and (y < 0).any():
         powers = np.power(x, np.maximum(y, 0))
         odd = np.where(y % 2 == 0, 1, -1)
@@ -96,6 +100,12 @@ class _Sub(Elementwise):
                     "`logical_not()` to invert one."
                 )
         return super().types(inputs)
+
+
+def _inverse_square(x: Any, y: Any) -> Any:
+    """`1 / (x^2 + y^2)`, and 0 at the origin."""
+    square = x * x + y * y
+    return where(square == 0, 0, square.reciprocal())
 
 
 def _tie(g: Tensor, x: Any, y: Any) -> Any:
@@ -224,7 +234,10 @@ atan2 = binary(
     result="float",
     deny=("complex",),
     domain=(0.3, 2.0),
-    vjp=(lambda g, x, y: g * (y / (x * x + y * y)), lambda g, x, y: g * (-x / (x * x + y * y))),
+    vjp=(
+        lambda g, x, y: g * y * _inverse_square(x, y),
+        lambda g, x, y: g * -x * _inverse_square(x, y),
+    ),
 )
 hypot = binary(
     "hypot",

@@ -80,10 +80,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
 def angle(input: Tensor) -> Tensor:
     """The argument of each element: for a real one pi where it is negative, else 0."""
     if input.dtype.is_complex:
-        zero = input == 0
-        x, y = input.real, input.imag  # type: ignore[attr-defined]
-        x = where(zero, 1, x) if input.requires_grad else x
-        return y.atan2(x)
+        return input.imag.atan2(input.real)  # type: ignore[attr-defined]
     x = input if input.dtype.category > 1 else to(input, dtypes.get_default_dtype())
     return where(x != x, x.trunc(), where(x < 0, x.new_full((), np.pi), x.new_zeros(())))
 

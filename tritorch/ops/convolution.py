@@ -264,6 +264,8 @@ def _transposed(
     dilation: Sizes,
 ) -> Tensor:
     call = Call(name, n, input, weight, bias, stride, dilation, groups, transposed=True)
+    if isinstance(padding, str):
+        raise TypeError(f"{name}(): argument 'padding' must be tuple of ints, not str")
     pads = tuple_of(name, "padding", padding, n)
     extra = tuple_of(name, "output_padding", output_padding, n)
     if min(pads) < 0:

@@ -67,7 +67,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training:
         return input
-    _check("dropout", input, p)
+    if p:
+        _check("dropout", input, p)
     return _elements(input, p, inplace)
 
 

@@ -14,6 +14,8 @@ from ..tensor import Tensor, from_data
 from . import rows
 from .along import _check, select_op
 from .api import FUNCTIONAL, PUBLIC, public, write_out
+from .copy import to
+from .elementwise import promoted
 from .index import index_put_op
 from .scatter import scatter_op, zeros_for
 
@@ -282,7 +284,8 @@ def searchsorted(
 ) -> Tensor:
     """Where each value of `input` must be inserted to keep the last dimension sorted.
 
-    The first such place, or with `right` (`side="right"`) the last. `sorter` is the order, as of
+    The first such place, or with `right` (`side="right"`) the last. Both are compared in the dtype
+    that they promote to. `sorter` is the order, as of
     `argsort`, of a sequence that is not sorted itself.
     """
     return _search(sorted_sequence, input, out_int32, right, side, sorter, out)
@@ -305,7 +308,8 @@ def _search(
             f"{name}(): side and right can't be set to opposites, got side of left while right was "
             "True"
         )
-    values = input if isinstance(input, Tensor) else table.new_tensor(input)  # type: ignore
+    common = promoted((table, input))
+    values = input if isinstance(input, Tensor) else table.new_tensor(input, dtype=common)  # type: ignore
     a, b = tuple(table._data.shape), tuple(values._data.shape)
     if len(a) == 0:
         raise RuntimeError(f"{name}(): boundary tensor should have positive dimension, got {a}")
@@ -314,11 +318,6 @@ def _search(
             f"{name}(): boundaries tensor should be 1 dimension or the first N-1 dimensions of "
             f"boundaries tensor and input value tensor must match, but we got boundaries tensor "
             f"{list(a)} and input value tensor {list(b)}"
-        )
-    if isinstance(input, Tensor) and input.dtype is not table.dtype:
-        raise RuntimeError(
-            f"{name}(): boundary tensor and input value tensor should have same dtype, but got "
-            f"boundary tensor {table.dtype} and input value tensor {input.dtype}"
         )
     if sorter is not None:
         table = _sorted_by(name, table, sorter)
@@ -329,7 +328,8 @@ def _search(
             f"depending on whether out_int32 flag is True, but we got output tensor's dtype "
             f"{out.dtype} and out_int32 flag is {out_int32}"
         )
-    found = search_op(table.detach(), values.detach(), right=right or side == "right", dtype=dtype)
+    table, values = to(table.detach(), common), to(values.detach(), common)
+    found = search_op(table, values, right=right or side == "right", dtype=dtype)
     if out is None:
         return found
     return write_out(name, out, found)

@@ -235,6 +235,27 @@ def group_norm(
     return group_norm_op(input, weight, bias, groups=num_groups, eps=eps)[0]
 
 
+def _group_norm_functional(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    found = group_norm(input, num_groups, weight, bias, eps)
+    shape = input._data.shape
+    if shape[0] * shape[1] * math.prod(shape[2:]) == num_groups:
+        raise ValueError(
+            f"group_norm: Expected more than 1 value per channel when training, got input size "
+            f"{list(shape)} and num_groups={num_groups}"
+        )
+    return found
+
+
+_group_norm_functional.__name__ = _group_norm_functional.__qualname__ = "group_norm"
+_group_norm_functional.__doc__ = group_norm.__doc__
+
+
 def _group_norm_public(
     input: Tensor,
     num_groups: int,
@@ -353,7 +374,7 @@ def normalize(
 
 
 FUNCTIONAL.update(
-    group_norm=group_norm,
+    group_norm=_group_norm_functional,
     instance_norm=instance_norm,
     local_response_norm=local_response_norm,
     normalize=normalize,

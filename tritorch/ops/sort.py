@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -231,7 +232,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
 
 def _tensors(input: Tensor, arrays: Any, inverse: bool, counts: bool) -> Any:
     values, back, count = (
-        a if isinstance(a, Tensor) else from_data(np.ascontiguousarray(a)).to(input.device)
+        a if isinstance(a, Tensor) else from_data(np.asarray(a, order="C")).to(input.device)
         for a in arrays  # type: ignore
     )
     found = (values, *([back] if inverse else []), *([count] if counts else []))
@@ -270,20 +271,28 @@ def unique(
         return _tensors(
             input, (values, back.reshape(x.shape), counts), return_inverse, return_counts
         )
-    d = errors.wrap_dim("unique", dim, x.shape)
-    x = np.moveaxis(x.reshape(x.shape or (1,)), d, 0)
-    rows = np.ascontiguousarray(x).reshape(x.shape[0], -1)
-    if not rows.size and x.shape[0]:
-        raise RuntimeError(
-            f"unique: There are 0 sized dimensions, and they aren't selected, so unique cannot be "
-            f"applied to shape {tuple(input.shape)}"
-        )
+    x, rows, d = _slices("unique", x, dim)
     order = np.lexsort(rows.T[::-1]) if rows.size else np.arange(0)
     firsts, back, counts = _runs(rows[order])
     inverse = np.empty_like(back)
     inverse[order] = back
     found = np.moveaxis(x[order[firsts]], 0, d)
     return _tensors(input, (found, inverse, counts), return_inverse, return_counts)
+
+
+def _slices(name: str, x: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """The array with the dimension in front, its slices as rows of a matrix, and the dimension."""
+    if not x.ndim:
+        raise IndexError(f"{name}: Dimension specified as {dim} but tensor has no dimensions")
+    d = errors.wrap_dim(name, dim, x.shape)
+    others = math.prod(n for i, n in enumerate(x.shape) if i != d)
+    if not others:
+        raise RuntimeError(
+            f"{name}: There are 0 sized dimensions, and they aren't selected, so {name} cannot be "
+            f"applied to shape {x.shape}"
+        )
+    x = np.moveaxis(x, d, 0)
+    return x, np.ascontiguousarray(x).reshape(x.shape[0], others), d
 
 
 def _runs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -316,14 +325,8 @@ def unique_consecutive(
         firsts, back, counts = _runs(x.reshape(-1, 1))
         found = (x.reshape(-1)[firsts], back.reshape(x.shape), counts)
         return _tensors(input, found, return_inverse, return_counts)
-    d = errors.wrap_dim("unique_consecutive", dim, x.shape)
-    x = np.moveaxis(x.reshape(x.shape or (1,)), d, 0)
-    if x.shape[0] and not x.size:
-        raise RuntimeError(
-            "unique_consecutive: There are 0 sized dimensions, and they aren't selected, so it "
-            f"cannot be applied to shape {tuple(input.shape)}"
-        )
-    firsts, back, counts = _runs(x.reshape(x.shape[0], -1))
+    x, rows, d = _slices("unique_consecutive", x, dim)
+    firsts, back, counts = _runs(rows)
     found = np.moveaxis(x[firsts], 0, d)
     return _tensors(input, (found, back, counts), return_inverse, return_counts)
 

@@ -1,0 +1,75 @@
+"""Corners of operators: scalars, nothing at all, mixed dtypes, the origin, NumPy's keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import tritorch as torch
+from tritorch.nn import functional as F
+
+
+def test_searches_compare_in_the_dtype_both_promote_to() -> None:
+    whole = torch.tensor([1, 2, 3])
+    assert torch.searchsorted(whole, 2.5).item() == 2
+    assert torch.searchsorted(whole, torch.tensor([2.5, 0.0])).tolist() == [2, 0]
+    assert torch.searchsorted(whole.float(), torch.tensor([2])).tolist() == [1]
+    assert torch.bucketize(2.5, whole).item() == 2
+    order = torch.tensor([2, 0, 1])
+    assert torch.searchsorted(torch.tensor([2, 3, 1]), torch.tensor([2.5]), sorter=order) == 2
+
+
+@pytest.mark.parametrize("f", [torch.unique, torch.unique_consecutive])
+def test_unique_of_a_scalar_and_of_nothing(f: Callable) -> None:
+    values, back, counts = f(torch.tensor(5.0), return_inverse=True, return_counts=True)
+    assert (values.tolist(), back.shape, counts.tolist()) == ([5.0], (), [1])
+    with pytest.raises(IndexError, match="tensor has no dimensions"):
+        f(torch.tensor(5.0), dim=0)
+    found = f(torch.zeros(0, 3), dim=0, return_inverse=True, return_counts=True)
+    assert [tuple(x.shape) for x in found] == [(0, 3), (0,), (0,)]
+    for shape in ((2, 0), (0, 0)):
+        with pytest.raises(RuntimeError, match="0 sized dimensions"):
+            f(torch.zeros(shape), dim=0)
+
+
+def test_powers_of_bools() -> None:
+    x = torch.tensor([True, False])
+    assert (x**True).tolist() == [True, False] and (x**False).tolist() == [True, True]
+    with pytest.raises(NotImplementedError, match="pow: not implemented for two tensors of dtype"):
+        x**x
+
+
+def test_angles_have_no_gradient_at_the_origin() -> None:
+    y, x = (torch.tensor([0.0, 1.0], requires_grad=True) for _ in range(2))
+    for g in torch.autograd.grad(torch.atan2(y, x).sum(), (y, x)):
+        assert g[0] == 0 and abs(g[1].item()) == 0.5
+    z = torch.tensor([0j, 1 + 1j], requires_grad=True)
+    (g,) = torch.autograd.grad(z.angle().sum(), z)
+    assert g.tolist() == [0, -0.5 + 0.5j]
+
+
+def test_elu_is_straight_at_zero() -> None:
+    for f in (F.elu, F.celu, F.selu):
+        x = torch.zeros((), requires_grad=True)
+        (g,) = torch.autograd.grad(f(x), x, create_graph=True)
+        assert torch.autograd.grad(g, x)[0] == 0
+
+
+def test_group_norm_of_single_values() -> None:
+    with pytest.raises(ValueError, match="group_norm: Expected more than 1 value per channel"):
+        F.group_norm(torch.ones(1, 4), 4)
+    assert torch.group_norm(torch.ones(1, 4), 4).tolist() == [[0.0] * 4]
+    assert F.group_norm(torch.ones(2, 4), 4).shape == (2, 4)
+
+
+def test_dropout_of_nothing_takes_integers() -> None:
+    x = torch.tensor([1, 2])
+    assert F.dropout(x, 0.0).tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match="result type Float"):
+        F.dropout(x, 0.5)
+
+
+def test_transposed_convolutions_take_no_padding_string() -> None:
+    with pytest.raises(TypeError, match="'padding' must be tuple of ints, not str"):
+        F.conv_transpose1d(torch.ones(1, 2, 7), torch.ones(2, 3, 3), padding="same")  # type: ignore
