@@ -73,3 +73,29 @@ def test_dropout_of_nothing_takes_integers() -> None:
 def test_transposed_convolutions_take_no_padding_string() -> None:
     with pytest.raises(TypeError, match="'padding' must be tuple of ints, not str"):
         F.conv_transpose1d(torch.ones(1, 2, 7), torch.ones(2, 3, 3), padding="same")  # type: ignore
+
+
+@pytest.mark.parametrize("name", ["softmax", "sort", "unbind", "squeeze", "argsort", "mode"])
+def test_the_dimension_may_be_called_axis(name: str) -> None:
+    x = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+    for f in (getattr(torch, name), getattr(torch.Tensor, name)):
+        got, want = f(x, axis=0), f(x, dim=0)
+        got, want = ((p,) if isinstance(p, torch.Tensor) else p for p in (got, want))
+        assert [p.tolist() for p in got] == [p.tolist() for p in want]
+
+
+def test_keywords_of_numpy() -> None:
+    x = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+    assert torch.kthvalue(x, 1, axis=0, keepdims=True).values.tolist() == [[2.0, 1.0]]
+    assert torch.stack([x, x], axis=2).shape == (2, 2, 2)
+    assert torch.sum(a=x) == 10 and torch.max(x=x) == 4
+    assert x.clone().scatter_(axis=0, index=torch.tensor([[1]]), value=9.0).tolist()[1] == [9, 4]
+    for wrong in ({"axis": 0, "dim": 0}, {"axes": 0}):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'ax"):
+            torch.unbind(x, **wrong)
+
+
+def test_transposing_a_vector_in_place() -> None:
+    assert torch.tensor([1, 2]).t_().tolist() == [1, 2] and torch.tensor(3).t_() == 3
+    with pytest.raises(RuntimeError, match="<= 2 dimensions"):
+        torch.zeros(1, 2, 3).t_()

@@ -114,8 +114,25 @@ def _shown(x: Any) -> str:
     return type(x).__name__
 
 
+NUMPYS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input"}
+NUMPYS["x2"] = "other"
+
+
+def in_our_names(f: Callable, kwargs: dict) -> dict | None:
+    """The keywords of NumPy replaced by those of `f` that mean the same, or None without any."""
+    own = inspect.signature(f).parameters
+    given = {
+        NUMPYS[k] if k not in own and NUMPYS.get(k) in own else k: v for k, v in kwargs.items()
+    }
+    return given if given.keys() != kwargs.keys() and len(given) == len(kwargs) else None
+
+
 def explained(f: Callable) -> Callable:
-    """`f`, with a TypeError that names the argument where a failure comes from its kind."""
+    """`f`, with a TypeError that names the argument where a failure comes from its kind.
+
+    Keywords of NumPy, `axis` and its like, are taken as in PyTorch; only a call with them, which
+    fails first, pays for it.
+    """
 
     @functools.wraps(f)
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -126,6 +143,8 @@ def explained(f: Callable) -> Callable:
         except Exception as error:
             if overloaded((*args, *kwargs.values())) and not asking:
                 return answered(error, function, args, kwargs)
+            if kwargs and type(error) is TypeError and (ours := in_our_names(f, kwargs)):
+                return function(*args, **ours)
             wrong = misfit(f, args, kwargs)
             if wrong is not None:
                 raise TypeError(wrong) from error

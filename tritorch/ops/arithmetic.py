@@ -63,16 +63,7 @@ def _pow(x: Any, y: Any) -> Any:
         if y < 0:
             raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
         y = np.asarray(y).astype(x.dtype)
-    x, y = np.asarray(x), np.asarray(y)
-    if x.dtype == bool:
-        if not y.ndim:  # of a number
-            return x | ~y
-        raise NotImplementedError("pow: not implemented for two tensors of dtype bool")
-    if y.dtype.kind == "i" and (y < 0).any():
-        powers = np.power(x, np.maximum(y, 0))
-        odd = np.where(y % 2 == 0, 1, -1)
-        return np.where(y >= 0, powers, np.where(x == 1, 1, np.where(x == -1, odd, 0)))
-    return np.power(x, y)
+    return loops.whole_power(np.asarray(x), np.asarray(y))
 
 
 class _Pow(Elementwise):

@@ -280,3 +280,16 @@ def floor_divide(x: Any, y: Any, out: Any = None) -> Any:
 def trunc_divide(x: Any, y: Any, out: Any = None) -> Any:
     r = np.true_divide(x, y, out=None if out is None else scratch(out))
     return np.trunc(r, out=out)
+
+
+def whole_power(x: Any, y: Any) -> Any:
+    """Powers of integers, whose negative ones are 0, 1 or -1; of bools to a number."""
+    if x.dtype == bool:
+        if not y.ndim:  # of a number
+            return x | ~y
+        raise NotImplementedError("pow: not implemented for two tensors of dtype bool")
+    if y.dtype.kind == "i" and (y < 0).any():
+        powers = np.power(x, np.maximum(y, 0))
+        odd = np.where(y % 2 == 0, 1, -1)
+        return np.where(y >= 0, powers, np.where(x == 1, 1, np.where(x == -1, odd, 0)))
+    return np.power(x, y)
