@@ -45,7 +45,7 @@ def test_modules_are_tritorchs_own(hooked: None) -> None:
 def test_pytorchs_inner_modules_find_names_around_them(hooked: None) -> None:
     from torch.autograd.variable import Variable
     from torch.nn.modules.conv import Conv2d
-    from torch.nn.modules.utils import _pair  # noqa: F401
+    from torch.nn.modules.utils import _pair, _reverse_repeat_tuple
     from torch.nn.parameter import Parameter
     from torch.optim.optimizer import Optimizer
     from torch.utils.data.dataset import Dataset
@@ -53,6 +53,55 @@ def test_pytorchs_inner_modules_find_names_around_them(hooked: None) -> None:
     assert Conv2d is tritorch.nn.Conv2d and Parameter is tritorch.nn.Parameter
     assert Optimizer is tritorch.optim.Optimizer and Dataset is tritorch.utils.data.Dataset
     assert Variable is not None
+    assert _pair(3) == (3, 3) and _pair([1, 2]) == (1, 2)
+    assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+
+
+def test_pytorchs_inner_modules_are_reached_without_an_import(hooked: None) -> None:
+    import torch
+
+    files, nn = torch.nn.modules, tritorch.nn
+    assert files.activation.MultiheadAttention is nn.MultiheadAttention
+    assert files.normalization.LayerNorm is nn.LayerNorm
+    assert files.container.ModuleList is nn.ModuleList
+    attention = nn.MultiheadAttention(4, 2)
+    assert isinstance(attention.out_proj, files.linear.NonDynamicallyQuantizableLinear)
+    clones = files.transformer._get_clones(nn.Linear(1, 2), 3)
+    assert len(clones) == 3 and clones[0].weight is not clones[1].weight
+    assert torch.functional.einsum is tritorch.einsum
+    with pytest.raises(AttributeError, match="Linnear"):
+        _ = files.linear.Linnear
+
+
+def test_base_classes_of_layers_are_those_of_the_layers(hooked: None) -> None:
+    from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+    from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+    from torch.nn.modules.dropout import _DropoutNd
+    from torch.nn.modules.instancenorm import _InstanceNorm
+    from torch.nn.modules.lazy import LazyModuleMixin
+    from torch.nn.modules.loss import _Loss, _WeightedLoss
+    from torch.nn.modules.padding import _ConstantPadNd
+    from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _LPPoolNd, _MaxPoolNd, _MaxUnpoolNd
+
+    nn = tritorch.nn
+    for base, layers in {
+        _BatchNorm: (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+        _NormBase: (nn.BatchNorm2d, nn.InstanceNorm1d),
+        _InstanceNorm: (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+        _ConvNd: (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d),
+        _ConvTransposeNd: (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        _DropoutNd: (nn.Dropout, nn.Dropout2d, nn.AlphaDropout),
+        _Loss: (nn.MSELoss, nn.CrossEntropyLoss, nn.CTCLoss),
+        _WeightedLoss: (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss),
+        _ConstantPadNd: (nn.ConstantPad1d, nn.ZeroPad2d),
+        _MaxPoolNd: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+        _MaxUnpoolNd: (nn.MaxUnpool1d, nn.MaxUnpool2d),
+        _LPPoolNd: (nn.LPPool1d, nn.LPPool2d),
+        _AdaptiveAvgPoolNd: (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d),
+        LazyModuleMixin: (nn.LazyLinear, nn.LazyConv2d),
+    }.items():
+        assert all(issubclass(layer, base) for layer in layers), base
+    assert not issubclass(nn.GroupNorm, _NormBase) and not issubclass(nn.Conv2d, _ConvTransposeNd)
 
 
 def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -117,6 +118,23 @@ def test_samplers() -> None:
     assert list(BatchSampler(range(5), 2, False)) == [[0, 1], [2, 3], [4]]
     dropping = BatchSampler(range(5), 2, True)
     assert list(dropping) == [[0, 1], [2, 3]] and len(dropping) == 2
+
+
+def test_indices_with_replacement_need_no_end() -> None:
+    """`num_samples=int(1e10)` is what training loops counted in steps give."""
+    endless = RandomSampler(range(7), replacement=True, num_samples=10**10)
+    first = list(itertools.islice(endless, 2000))
+    assert len(endless) == 10**10 and set(first) == set(range(7))
+    assert len(list(RandomSampler(range(4), replacement=True, num_samples=700))) == 700
+
+    def drawn(between: int) -> list[int]:
+        torch.manual_seed(3)
+        indices = iter(RandomSampler(range(50), replacement=True, num_samples=600))
+        head = list(itertools.islice(indices, 10))
+        torch.rand(between + 1)
+        return head + list(indices)
+
+    assert drawn(0) == drawn(40) and len(drawn(0)) == 600
 
 
 def test_generator_decides_the_order() -> None:

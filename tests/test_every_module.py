@@ -182,3 +182,18 @@ def test_tensors_that_do_not_change_places() -> None:
         swap(tritorch.zeros(1), c)
     with pytest.raises(TypeError, match="t2 is a int"):
         swap(tritorch.zeros(1), 3)  # type: ignore[arg-type]
+
+
+@pytest.mark.oracle
+def test_a_prefix_is_taken_off_as_pytorch_does() -> None:
+    torch = pytest.importorskip("torch")
+
+    def keys(lib: Any) -> tuple:
+        inner = lib.nn.Sequential(lib.nn.Linear(1, 1), lib.nn.BatchNorm1d(1))
+        state = lib.nn.ModuleDict({"module": inner}).state_dict()
+        state["step"] = 3
+        files = importlib.import_module(f"{lib.__name__}.nn.modules.utils")
+        files.consume_prefix_in_state_dict_if_present(state, "module.")
+        return list(state), list(state._metadata)
+
+    assert keys(tritorch) == keys(torch)

@@ -334,3 +334,14 @@ def test_centered_rmsprop_where_the_variance_vanishes_is_that_of_pytorch() -> No
     np.testing.assert_array_equal(v, v2)
     np.testing.assert_array_equal(mean, mean2)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.oracle
+def test_repr_sets_groups_apart_as_pytorch_does() -> None:
+    torch = pytest.importorskip("torch")
+
+    def two(lib: Any) -> Any:
+        a, b = lib.ones(2, requires_grad=True), lib.ones(3, requires_grad=True)
+        return lib.optim.SGD([{"params": [a], "lr": 0.1}, {"params": [b]}], lr=0.01)
+
+    assert repr(two(tritorch)) == repr(two(torch))

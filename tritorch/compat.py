@@ -41,6 +41,8 @@ NAMESPACES = frozenset(
         *("_C", "_dynamo", "_inductor", "_jit_internal", "_tensor", "_utils"),
     )
 )
+# Submodules that `import torch` alone makes reachable there, and that tritorch does not have.
+REACHED = frozenset(("torch.functional", "torch.storage", "torch.types"))
 INSTEAD = {
     "distributed": "groups, collective operations and DistributedDataParallel are what there is",
     "fx": "graphs are dynamic: read the tape from grad_fn, or write a transform",
@@ -234,6 +236,8 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             if lazy is not None:
                 with contextlib.suppress(AttributeError):
                     return lazy(attribute)
+            if f"{name}.{attribute}" in REACHED:
+                return importlib.import_module(f"{name}.{attribute}")
             return missing(name, attribute, sys._getframe(1))
 
         module.__getattr__ = look  # type: ignore[method-assign]

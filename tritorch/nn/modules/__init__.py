@@ -1,14 +1,67 @@
-"""`torch.nn.modules`: the names of `tritorch.nn`, and hooks of all modules in `module`."""
+"""`torch.nn.modules`: the names of `tritorch.nn`, and hooks of all modules in `module`.
 
+PyTorch's files of modules are found here under their names, without being imported, and each has
+all names of `tritorch.nn`: `modules.batchnorm._BatchNorm`, `modules.activation.MultiheadAttention`.
+"""
+
+from types import ModuleType
 from typing import Any
 
 from . import module as module
+from . import utils as utils
+
+FILES = frozenset(
+    (
+        *("activation", "adaptive", "batchnorm", "channelshuffle", "container", "conv", "distance"),
+        *("dropout", "flatten", "fold", "instancenorm", "lazy", "linear", "loss", "normalization"),
+        *("padding", "pixelshuffle", "pooling", "rnn", "sparse", "transformer", "upsampling"),
+    )
+)
+# What programs import from PyTorch's files beside the names of `nn`: its file of ours, its name.
+# Base classes are among them, as `isinstance(m, _BatchNorm)` must see the layers.
+INNER = {
+    "LazyModuleMixin": ("lazy", "LazyModuleMixin"),
+    "NonDynamicallyQuantizableLinear": ("linear", "Linear"),  # what attention's out_proj is
+    "_AdaptiveAvgPoolNd": ("pooling", "_AdaptiveAvgPool"),
+    "_AdaptiveMaxPoolNd": ("pooling", "_AdaptiveMaxPool"),
+    "_BatchNorm": ("norm", "_BatchNorm"),
+    "_ConstantPadNd": ("padding", "_ConstantPad"),
+    "_ConvNd": ("conv", "_ConvNd"),
+    "_ConvTransposeNd": ("conv", "_ConvTranspose"),
+    "_DropoutNd": ("dropout", "_Dropout"),
+    "_InstanceNorm": ("norm", "_InstanceNorm"),
+    "_LPPoolNd": ("pooling", "_LPPool"),
+    "_Loss": ("loss", "_Loss"),
+    "_MaxPoolNd": ("pooling", "_MaxPool"),
+    "_MaxUnpoolNd": ("pooling", "_MaxUnpool"),
+    "_NormBase": ("norm", "_NormBase"),
+    "_WeightedLoss": ("loss", "_WeightedLoss"),
+    "_get_activation_fn": ("transformer", "_activation"),
+    "_get_clones": ("transformer", "_copies"),
+}
 
 
-def __getattr__(name: str) -> Any:
+class File(ModuleType):
+    """One of PyTorch's files of modules, by its name alone: it has all names of `tritorch.nn`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _find(self.__name__, name)
+
+
+def _find(module: str, name: str) -> Any:
     from ... import nn
 
     names = vars(nn)
     if name in names and not name.startswith("__"):
         return names[name]
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    if name in INNER:
+        file, own = INNER[name]
+        return getattr(names[file], own)
+    raise AttributeError(f"module '{module}' has no attribute '{name}'")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in FILES:
+        return _find(__name__, name)
+    file = globals()[name] = File(f"{__name__}.{name}")
+    return file

@@ -18,6 +18,8 @@ __all__ = [
     "WeightedRandomSampler",
 ]
 
+DRAWN_AT_ONCE = 256  # indices with replacement: enough to make the call's own time small
+
 
 class Sampler:
     """Base class of samplers: a subclass writes `__iter__`, and `__len__` where it is known."""
@@ -74,11 +76,24 @@ class RandomSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         n, wanted = len(self.data_source), self.num_samples
         if self.replacement:
-            yield from random.randint(0, n, (wanted,), generator=self.generator).tolist()
+            yield from self._replaced(n, wanted)
             return
         for start in range(0, wanted, n):
             order = random.randperm(n, generator=self.generator).tolist()
             yield from order[: wanted - start]
+
+    def _replaced(self, n: int, wanted: int) -> Iterator[int]:
+        """Indices a block at a time: `num_samples` may be 1e10, which stands for no end at all.
+
+        Without a generator, one of its own is seeded here, so that what the program draws between
+        two blocks does not change the order.
+        """
+        generator = self.generator
+        if generator is None:
+            generator = random.Generator().manual_seed(random.randint(0, 2**62, ()).item())
+        for start in range(0, wanted, DRAWN_AT_ONCE):
+            size = min(DRAWN_AT_ONCE, wanted - start)
+            yield from random.randint(0, n, (size,), generator=generator).tolist()
 
     def __len__(self) -> int:
         return self.num_samples
