@@ -7,8 +7,7 @@ all names of `tritorch.nn`: `modules.batchnorm._BatchNorm`, `modules.activation.
 from types import ModuleType
 from typing import Any
 
-from . import module as module
-from . import utils as utils
+from . import module as module, utils as utils
 
 FILES = frozenset(
     (
