@@ -1,8 +1,8 @@
 """Calls of operators with the sizes of real networks, for tests that need no memory for them.
 
 `REAL[name](e)` lists (inputs, parameters); `e(*shape)` makes an array of floats of the dtype under
-test, `e.float32(*shape)`, `e.int64(*shape)` and `e.bool(*shape)` of these. Operators that are not
-named here get their declared samples with each size multiplied.
+test, `e.float32(*shape)`, `e.int32(*shape)`, `e.int64(*shape)` and `e.bool(*shape)` of these.
+Operators that are not named here get their declared samples with each size multiplied.
 """
 
 from __future__ import annotations
@@ -185,6 +185,39 @@ def attention_gradients(e: Any) -> list[Case]:
     return found
 
 
+# Queries (T, H, D) of sequences, heads and number of keys, the longest of both, window, and whether
+# the keys in use are told: packed training causal and with a sliding window, encoders, odd sizes,
+# heads that share keys, and decoding.
+PACKED = [
+    ((32768, 12, 64), 12, 32768, (4096, 4096), (-1, 0), False),
+    ((32768, 32, 128), 8, 32768, (8192, 8192), (-1, 0), False),
+    ((16384, 16, 128), 16, 16384, (2048, 2048), (1023, 0), False),
+    ((16384, 12, 64), 12, 16384, (512, 512), (-1, -1), False),
+    ((10007, 6, 80), 2, 9973, (1001, 999), (100, 100), False),
+    ((8192, 8, 256), 4, 8192, (2048, 2048), (-1, 0), False),
+    ((16, 32, 128), 8, 65536, (1, 8192), (-1, 0), True),
+]
+
+
+def packed(e: Any) -> list[Case]:
+    found = []
+    for (t, h, d), heads, n, (max_q, max_k), (left, right), told in PACKED:
+        params = {"max_q": max_q, "max_k": max_k, "left": left, "right": right, "scale": 0.125}
+        used = e.int32(16) if told else None
+        inputs = e(t, h, d), e(n, heads, d), e(n, heads, d), e.int32(17), e.int32(17), used
+        found.append((inputs, params))
+    return found
+
+
+def packed_gradients(e: Any) -> list[Case]:
+    found = []
+    for (q, k, v, cu_q, cu_k, used), params in packed(e):
+        if used is None:
+            lse = e.float32(q.shape[1], q.shape[0])
+            found.append(((q, q, k, v, cu_q, cu_k, q, lse), params))
+    return found
+
+
 def borders(back: bool) -> Callable:
     """Each mode, around images and around lines."""
 
@@ -357,6 +390,8 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "conv2d_weight": convolutions("weight"),
     "attention": attentions,
     "attention_backward": attention_gradients,
+    "varlen_attention": packed,
+    "varlen_attention_backward": packed_gradients,
     "norm": norms,
     "cholesky_op": matrices(MATRICES),
     "lu_op": matrices(MATRICES),

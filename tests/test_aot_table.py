@@ -136,6 +136,9 @@ class Maker:
     def float32(self, *shape: int) -> Tensor:
         return empty(shape, torch.float32)
 
+    def int32(self, *shape: int) -> Tensor:
+        return empty(shape, torch.int32)
+
     def int64(self, *shape: int) -> Tensor:
         return empty(shape, torch.int64)
 
@@ -240,7 +243,7 @@ def _rows(kernel: str, constants: dict) -> int:
     """The rows of the tiles that a kernel multiplies, 0 where it does not."""
     if not {"BM", "BN"} <= constants.keys() or not {"BK", "BD"} & constants.keys():
         return 0
-    return constants["BN" if kernel == "attention_keys_backward_kernel" else "BM"]
+    return constants["BN" if kernel.endswith("keys_backward_kernel") else "BM"]
 
 
 def check(op: Op, target: str, dtypes: Sequence[torch.dtype] = DTYPES) -> None:

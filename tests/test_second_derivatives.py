@@ -67,6 +67,7 @@ BACKWARDS = {
     "lstm_scan_backward": "lstm_scan",
     "max_pool2d_values_backward": "max_pool2d_values",
     "rnn_scan_backward": "rnn_scan",
+    "varlen_attention_backward": "varlen_attention",
 }
 NONE = {
     "bernoulli": "draws: the derivative is 0 everywhere",

@@ -162,6 +162,7 @@ from .ops import (  # noqa: F401
     ternary,
     unary,
     unsupported,
+    varlen,
     vector_norm,
     view,
     windows,

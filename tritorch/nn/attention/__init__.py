@@ -6,7 +6,7 @@ import contextlib
 import enum
 from collections.abc import Iterator
 
-from ..ops import attention_backends as own
+from ...ops import attention_backends as own
 
 __all__ = ["SDPBackend", "sdpa_kernel"]
 
