@@ -19,6 +19,7 @@ import triton.language as tl
 from ._attention import (
     FORWARD,
     INF,
+    KEYS,
     LOG2E,
     Blocks,
     Sizes,
@@ -29,8 +30,9 @@ from ._attention import (
     options,
     place,
     positions,
+    table_of,
 )
-from ._dense import cdiv, dot
+from ._dense import cdiv, dot, pow2
 from .attention import LN2
 
 WINDOW = ("left", "right", "most")  # parameters that no code depends on
@@ -190,6 +192,32 @@ def window(s: Sizes, left: int, right: int) -> tuple[int, int, dict[str, bool]]:
     return left if has_left else 0, right if has_right else 0, constants
 
 
+def packed_blocks(what: int, s: Sizes, dtype: str, bounds: dict[str, bool], target: Any) -> Blocks:
+    """Those of a dense batch, smaller where a window's bounds and padded columns need registers."""
+    uneven, table = max(pow2(s.d), 16) != s.d, table_of(dtype, target)
+    blocks = blocks_of(what, s, dtype, bounds["LEFT"] or uneven, False, target)
+    if what == KEYS:
+        return _of_keys(s, blocks, table, uneven, bounds["LEFT"])
+    little = bounds["LEFT"] and s.wide > 64 and table in ("ampere", "small", "hip", "float32")
+    if uneven:
+        little |= (table == "float32" and s.wide > 64) or (bounds["LEFT"] and s.wide > 128)
+    if not little:
+        return blocks
+    bm = min(blocks.bm, 64) if uneven else blocks.bm
+    return blocks._replace(bm=bm, bn=max(blocks.bn // 2, 16))
+
+
+def _of_keys(s: Sizes, blocks: Blocks, table: str, uneven: bool, left: bool) -> Blocks:
+    """Queries and keys of the gradient of keys: its loop over heads needs registers."""
+    bm, bn = blocks.bm, blocks.bn
+    if s.wide <= 64:
+        bm = min(bm, 32) if table == "ampere" else bm
+    else:
+        bm = 16 if (left and uneven) or (table == "hip" and s.wide > 128) else bm
+        bn = min(bn, 64) if s.group > 1 or uneven else bn
+    return blocks._replace(bm=bm, bn=bn)
+
+
 def shared(target: Any, s: Sizes, q: Any, k: Any, v: Any, *others: Any) -> dict[str, Any]:
     """The constants that all kernels share."""
     names = "BD", "EVEN_D", "WIDE", "ACC", "UPCAST"
@@ -209,9 +237,9 @@ def forward(
     if not is_served(s, q, k, v):
         return NotImplemented
     dtype = q.dtype.name
-    if blocks is None:
-        blocks = blocks_of(FORWARD, s, dtype, False, False, launch.target)
     left, right, bounds = window(s, left, right)
+    if blocks is None:
+        blocks = packed_blocks(FORWARD, s, dtype, bounds, launch.target)
     most = cdiv(s.m, blocks.bm)
     taken = cu_k if used is None else used
     launch(

@@ -18,7 +18,6 @@ from ._attention import (
     LOG2E,
     QUERIES,
     Blocks,
-    blocks_of,
     is_served,
     load_block,
     number,
@@ -28,7 +27,7 @@ from ._attention import (
 from ._dense import cdiv, clip, dot, scratch
 from .attention_backward import attention_delta_kernel
 from .copy import copy
-from .varlen import WINDOW, reach, shared, sizes, span, window, within
+from .varlen import WINDOW, packed_blocks, reach, shared, sizes, span, window, within
 
 
 @triton.jit
@@ -243,13 +242,13 @@ def backward(
         return NotImplemented
     dq, dk, dv = outs
     dtype, target, rows = q.dtype.name, launch.target, q.shape[0]
+    left, right, bounds = window(s, left, right)
     if blocks is None:
-        blocks = tuple(blocks_of(w, s, dtype, False, False, target) for w in (KEYS, QUERIES))
+        blocks = tuple(packed_blocks(w, s, dtype, bounds, target) for w in (KEYS, QUERIES))
     if not lse.is_contiguous():  # as the forward gives it, it is
         given, lse = lse, launch.empty(lse.shape, lse.dtype)
         copy(launch, lse, given)
     both = scratch(launch, (2, *lse.shape), dtype)
-    left, right, bounds = window(s, left, right)
     constants = {
         **shared(target, s, q, k, v, grad, *outs),
         **bounds,
