@@ -99,3 +99,27 @@ def test_transposing_a_vector_in_place() -> None:
     assert torch.tensor([1, 2]).t_().tolist() == [1, 2] and torch.tensor(3).t_() == 3
     with pytest.raises(RuntimeError, match="<= 2 dimensions"):
         torch.zeros(1, 2, 3).t_()
+
+
+X = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("f", "out"),
+    [
+        (lambda out: torch.mm(X, X, out=out), torch.empty(2, 2).double()),
+        (lambda out: torch.linalg.inv(X, out=out), torch.empty(2, 2).double()),
+        (lambda out: torch.gather(X, 0, torch.tensor([[0]]), out=out), torch.empty(1, 1).double()),
+        (lambda out: torch.softmax(X, 0, out=out), torch.empty(2, 2).double()),
+        (lambda out: torch.tril(X, out=out), torch.empty(2, 2).double()),
+        (lambda out: torch.argmax(X, out=out), torch.empty(()).int()),
+        (lambda out: torch.nonzero(X, out=out), torch.empty(4, 2).int()),
+        (lambda out: torch.sort(X, out=(torch.empty(2, 2), out)), torch.empty(2, 2).int()),
+    ],
+)
+def test_results_are_not_written_to_another_dtype(f: Callable, out: torch.Tensor) -> None:
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype"):
+        f(out)
+    right = torch.int64 if out.dtype is torch.int32 else torch.float32
+    f(torch.empty(out.shape, dtype=right))
+    assert torch.add(X, X, out=torch.empty(2, 2).double())[0, 0] == 6
