@@ -45,6 +45,7 @@ def test_modules_are_tritorchs_own(hooked: None) -> None:
 def test_pytorchs_inner_modules_find_names_around_them(hooked: None) -> None:
     from torch.autograd.variable import Variable
     from torch.nn.modules.conv import Conv2d
+    from torch.nn.modules.module import _addindent
     from torch.nn.modules.utils import _pair, _reverse_repeat_tuple
     from torch.nn.parameter import Parameter
     from torch.optim.optimizer import Optimizer
@@ -53,6 +54,7 @@ def test_pytorchs_inner_modules_find_names_around_them(hooked: None) -> None:
     assert Conv2d is tritorch.nn.Conv2d and Parameter is tritorch.nn.Parameter
     assert Optimizer is tritorch.optim.Optimizer and Dataset is tritorch.utils.data.Dataset
     assert Variable is not None
+    assert _addindent("a\nb\nc", 2) == "a\n  b\n  c"
     assert _pair(3) == (3, 3) and _pair([1, 2]) == (1, 2)
     assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
 

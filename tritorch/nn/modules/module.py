@@ -78,3 +78,8 @@ def register_module_module_registration_hook(hook: Callable) -> RemovableHandle:
 def register_module_parameter_registration_hook(hook: Callable) -> RemovableHandle:
     """Call `hook(module, name, parameter)` at every registration, likewise."""
     return add_hook(EVERY.registration["parameter"], hook)
+
+
+def _addindent(s_: str, numSpaces: int) -> str:
+    """The lines after the first moved to the right, as a `__repr__` of one's own shows modules."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
