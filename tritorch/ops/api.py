@@ -252,67 +252,14 @@ def with_out(f: Callable) -> Callable:
     return function
 
 
-OWN_DTYPE = frozenset(  # functions that write only to an `out` of the result's own dtype
-    [
-        "mm",
-        "bmm",
-        "matmul",
-        "addmm",
-        "baddbmm",
-        "addbmm",
-        "mv",
-        "addmv",
-        "dot",
-        "inner",
-        "tensordot",
-        "cross",
-        "histc",
-        "renorm",
-        "tril",
-        "triu",
-        "gather",
-        "index_select",
-        "index_add",
-        "index_copy",
-        "index_reduce",
-        "scatter",
-        "scatter_add",
-        "scatter_reduce",
-        "take",
-        "take_along_dim",
-        "masked_select",
-        "nonzero",
-        "logcumsumexp",
-        "amax",
-        "amin",
-        "norm",
-        "vector_norm",
-        "quantile",
-        "diag",
-        "nanquantile",
-        "softmax",
-        "log_softmax",
-        "inv",
-        "solve",
-        "det",
-        "cholesky",
-        "matrix_power",
-        "svdvals",
-        "eigvalsh",
-        "argmax",
-        "solve_triangular",
-        "argmin",
-        "sort",
-        "msort",
-        "topk",
-        "kthvalue",
-        "mode",
-        "median",
-        "nanmedian",
-        "cummax",
-        "cummin",
-    ]
+OWN_DTYPE = (  # functions that write only to an `out` of the result's own dtype
+    "mm bmm matmul addmm baddbmm addbmm mv addmv dot inner tensordot cross histc renorm tril triu "
+    "gather index_select index_add index_copy index_reduce scatter scatter_add scatter_reduce take "
+    "take_along_dim masked_select nonzero logcumsumexp amax amin norm vector_norm quantile diag "
+    "nanquantile softmax log_softmax inv solve det cholesky matrix_power svdvals eigvalsh argmax "
+    "solve_triangular argmin sort msort topk kthvalue mode median nanmedian cummax cummin"
 )
+_OWN_DTYPE = frozenset(OWN_DTYPE.split())
 
 
 def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
@@ -326,7 +273,7 @@ def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
             f"{name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad."
         )
-    if result.dtype is not out.dtype and name in OWN_DTYPE:
+    if result.dtype is not out.dtype and name in _OWN_DTYPE:
         raise RuntimeError(
             f"{name}: Expected out tensor to have dtype {result.dtype.name}, but got "
             f"{out.dtype.name} instead"
