@@ -1,11 +1,21 @@
-"""Hooks for all tests: with TRITORCH_PROOFS, what they prove of the kernels is noted."""
+"""Hooks for all tests: with TRITORCH_PROOFS, what they prove of the kernels is noted.
+
+Tests of random cases take the same ones in each run; `--hypothesis-profile=default` takes new ones.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("repeatable", derandomize=True)
+    settings.load_profile("repeatable")
 
 
 def noting() -> bool:

@@ -710,6 +710,14 @@ CASES: dict[str, tuple] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("shape, dim", [((0, 1, 0), 2), ((3, 0), 1), ((0,), 0)])
+def test_nothing_lies_in_an_empty_dimension(shape: tuple, dim: int) -> None:
+    key = (*(slice(None),) * dim, torch.tensor([0]))
+    with pytest.raises(IndexError, match="out of bounds for dimension with size 0"):
+        torch.zeros(shape)[key]
+    assert torch.zeros(0, 3)[:, torch.tensor([2])].shape == (0, 1)
+
+
 @pytest.mark.oracle
 @pytest.mark.skipif(oracle is None, reason="PyTorch is not installed")
 class TestAgainstPyTorch:

@@ -131,6 +131,8 @@ def index_op(x: Any, *indices: Any, dims: tuple[int, ...]) -> Any:
 def _gathered(x: np.ndarray, indices: Sequence[np.ndarray], dims: tuple[int, ...]) -> np.ndarray:
     if len(dims) == 1:
         if x.size <= SMALL and indices[0].size <= SMALL:
+            if not x.shape[dims[0]]:  # NumPy overlooks it where the result is empty
+                _check_bounds(x.shape, indices, dims)
             try:
                 return x[indices[0]] if dims == (0,) else x.take(indices[0], dims[0])
             except IndexError:
