@@ -32,7 +32,7 @@ from ._attention import (
     positions,
     table_of,
 )
-from ._dense import cdiv, dot, pow2
+from ._dense import cdiv, clip, dot, pow2
 from .attention import LN2
 
 WINDOW = ("left", "right", "most")  # parameters that no code depends on
@@ -197,6 +197,8 @@ def packed_blocks(what: int, s: Sizes, dtype: str, bounds: dict[str, bool], targ
     uneven, table = max(pow2(s.d), 16) != s.d, table_of(dtype, target)
     blocks = blocks_of(what, s, dtype, bounds["LEFT"] or uneven, False, target)
     if what == KEYS:
+        if target.backend == "hip" and dtype == "float32" and s.wide > 128:
+            return blocks._replace(bm=clip(pow2(s.m), 16, 32), bn=16)
         return _of_keys(s, blocks, table, uneven, bounds["LEFT"])
     little = bounds["LEFT"] and s.wide > 64 and table in ("ampere", "small", "hip", "float32")
     if uneven:
