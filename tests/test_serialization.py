@@ -376,3 +376,44 @@ def test_published_functions_are_pickled_by_name() -> None:
     F = nn.functional
     for f in (torch.add, torch.tanh, F.relu, F.gelu, F.mse_loss, torch.linalg.norm, torch.fft.fft):
         assert pickle.loads(pickle.dumps(f)) is f
+
+
+class Harm:
+    def __reduce__(self) -> tuple:
+        return print, ("harm",)
+
+
+def in_memory(obj: Any) -> io.BytesIO:
+    file = io.BytesIO()
+    save(obj, file)
+    file.seek(0)
+    return file
+
+
+def test_listed_classes_are_made_of_files_that_nobody_trusts() -> None:
+    model, allowed = Net(), torch.serialization.safe_globals
+    with pytest.raises(CheckpointError, match=r"Net, which is not listed.*safe_globals"):
+        load(in_memory(model))
+    with allowed([Net]):
+        assert torch.serialization.get_safe_globals() == [Net]
+        again = load(in_memory(model))
+    assert torch.serialization.get_safe_globals() == []
+    x = torch.tensor([1, 4])
+    assert torch.equal(again(x), model(x)) and again.decoder.weight is again.encoder.weight
+    with allowed([(Net, "models.Other")]), pytest.raises(CheckpointError, match="not listed"):
+        load(in_memory(model))
+    layers = torch.nn.Sequential(torch.nn.LSTM(2, 3), torch.nn.TransformerEncoderLayer(4, 2))
+    assert str(load(in_memory(layers))) == str(layers)  # these are known
+
+
+def test_what_is_not_listed_is_never_called(capsys: pytest.CaptureFixture) -> None:
+    with torch.serialization.safe_globals([Net]):
+        for obj in (Harm(), {"x": Harm()}, np.random.default_rng(0)):
+            with pytest.raises(CheckpointError, match="not listed"):
+                load(in_memory(obj))
+    assert not capsys.readouterr().out
+    with pytest.raises(TypeError, match="classes and functions"):
+        torch.serialization.add_safe_globals(["Net"])
+    torch.serialization.add_safe_globals([Net])
+    torch.serialization.clear_safe_globals()
+    assert torch.serialization.get_safe_globals() == []

@@ -2,8 +2,9 @@
 
 The tensors are stored under the path that leads to them ("model.fc.weight"), so that any program
 that reads safetensors can use them; what holds them together is JSON in the metadata of the file.
-Nothing in a file is executed, except where `load` is told `weights_only=False`: only then
-objects of classes, such as a whole module, are made again, by pickle.
+Nothing in a file is executed, except where `load` is told `weights_only=False`: then objects of
+classes, such as a whole module, are made again by pickle. Without it they are read as data, and
+made if all of their classes are listed (`allowed.py`).
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from . import dtypes
+from .allowed import (
+    add_safe_globals as add_safe_globals,
+    clear_safe_globals as clear_safe_globals,
+    get_safe_globals as get_safe_globals,
+    make,
+    safe_globals as safe_globals,
+)
 from .device import CPU, device as Device
 from .dtypes import DType
 from .ops.copy import to
 from .runtime import host
 from .serialization_writer import BY_NAME, CLASSES, FORMAT, NAMES, Writer, address_of, bytes_of
 from .tensor import Size, Tensor, wrap
+from .unpickle import UnpickleError
 
-__all__ = ["CheckpointError", "load", "save"]
+__all__ = ["CheckpointError", "add_safe_globals", "load", "safe_globals", "save"]
 
 _KEY, _CHECK = "tritorch", "tritorch.crc32"
 
@@ -127,8 +136,9 @@ def load(
     `map_location` is the device to load to: a device, a dict from devices to devices, or a
     function of (tensor, device); by default each tensor goes to where it was. `mmap` maps the file
     into memory instead of reading it: what is not used is not read, and changes stay in memory.
-    No file can run code, except with `weights_only=False`, which objects of classes need: use that
-    for files that you trust. Raises `CheckpointError` for a damaged file.
+    No file can run code, except with `weights_only=False`, for files that you trust. Objects of
+    classes need that, or a block of `serialization.safe_globals` that lists the classes. Raises
+    `CheckpointError` for a damaged file.
     """
     trusted = weights_only is False
     if hasattr(f, "read"):
@@ -262,15 +272,17 @@ class _Reader:
         return out
 
     def unpickled(self, cell: dict[str, Any], where: Any) -> Any:
-        """An object of a class, where the caller trusts the file."""
-        kind = cell["class"]
-        if not self.trusted:
-            raise self.error(
-                f"it holds an object of the class {kind}, which could run code: "
-                "load(..., weights_only=False) makes it, for a file that you trust"
-            )
+        """An object of a class, where the caller trusts the file or lists all of its classes."""
+        kind, data = cell["class"], base64.b64decode(cell["object"])
         tensors = [self.decode(t, where) for t in cell["tensors"]]
-        unpickler = pickle.Unpickler(io.BytesIO(base64.b64decode(cell["object"])))
+        if not self.trusted:
+            try:
+                return make(data, tensors)
+            except UnpickleError as error:
+                raise self.error(
+                    f"it holds an object of the class {kind}, which could run code: {error}"
+                ) from None
+        unpickler = pickle.Unpickler(io.BytesIO(data))
         unpickler.persistent_load = tensors.__getitem__  # type: ignore[method-assign]
         try:
             return unpickler.load()

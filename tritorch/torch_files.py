@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dtypes, formats
+from .device import device as Device
 from .dtypes import DType
 from .ops.create import empty
 from .ops.interop import TYPE_NAMES
@@ -73,7 +74,7 @@ class _File:
         self.memory: dict[str, Memory] = {}
 
     def unpickle(self, data: bytes, at: int = 0) -> Any:
-        return unpickle(data, self.find, self.storage, _restore, at)
+        return unpickle(data, self.find, self.storage, restore, at)
 
     def find(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
@@ -407,7 +408,7 @@ def _numpy_array(*args: Any) -> np.ndarray:
     return np.empty(0, np.uint8)  # until its state comes
 
 
-def _restore(target: Any, state: Any) -> int:
+def restore(target: Any, state: Any) -> int:
     """Set the state of an object; the number of elements that this took."""
     if type(target) is OrderedDict and isinstance(state, dict):
         if "_metadata" in state:
@@ -467,3 +468,11 @@ for _core in ("numpy.core", "numpy._core"):
     _KNOWN[f"{_core}.multiarray.scalar"] = Builder(_numpy_scalar)
     _KNOWN[f"{_core}.multiarray._reconstruct"] = Builder(_numpy_array)
     _KNOWN[f"{_core}.numeric._frombuffer"] = Builder(_numpy_of, _length)
+
+# What holds data in any pickle; files of PyTorch name its own classes besides.
+CONTAINERS: dict[str, Any] = {
+    **{path: found for path, found in _KNOWN.items() if not path.startswith("torch.")},
+    **{f"{d.__class__.__module__}.{d.name}": d for d in dtypes.ALL},
+    f"{Size.__module__}.Size": Builder(Size, _length),
+    f"{Device.__module__}.device": Builder(Device),
+}

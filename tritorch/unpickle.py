@@ -51,12 +51,20 @@ class UnpickleError(ValueError):
 
 
 class Builder:
-    """What a pickle may call: `fn` of its arguments, after `cost(*args)` elements are paid for."""
+    """What a pickle may call: `fn` of its arguments, after `cost(*args)` elements are paid for.
 
-    __slots__ = ("cost", "fn")
+    `new` makes an object of a class without calling the class.
+    """
 
-    def __init__(self, fn: Callable, cost: Callable[..., int] = lambda *args: 1) -> None:
-        self.fn, self.cost = fn, cost
+    __slots__ = ("cost", "fn", "new")
+
+    def __init__(
+        self,
+        fn: Callable,
+        cost: Callable[..., int] = lambda *args: 1,
+        new: Callable | None = None,
+    ) -> None:
+        self.fn, self.cost, self.new = fn, cost, new or fn
 
 
 def opcodes(data: bytes, at: int = 0) -> Iterator[tuple[int, Any, int]]:
@@ -182,12 +190,12 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2]):
             target[hashable(key)] = value
 
-    def reduce(self) -> None:
+    def reduce(self, new: bool = False) -> None:
         args, fn = self.pop(), self.pop()
         if not isinstance(fn, Builder) or not isinstance(args, tuple):
             raise UnpickleError(f"it calls {type(fn).__name__}, which is no function")
         self.pay(fn.cost(*args))
-        self.push(fn.fn(*args))
+        self.push((fn.new if new else fn.fn)(*args))
 
     def build(self) -> None:
         """What comes after an object's making."""
@@ -272,7 +280,7 @@ _BY_NAME: dict[str, Callable[[_Machine, Any], Any]] = {
     "GLOBAL": lambda m, x: m.push(m.find(*x)),
     "STACK_GLOBAL": lambda m, x: m.stack_global(),
     "REDUCE": lambda m, x: m.reduce(),
-    "NEWOBJ": lambda m, x: m.reduce(),
+    "NEWOBJ": lambda m, x: m.reduce(new=True),
     "BUILD": lambda m, x: m.build(),
     "BINPERSID": lambda m, x: m.push(m.persistent(m.pop())),
 }

@@ -43,8 +43,17 @@ def _sequence(name: str, *samples: dict) -> Callable:
 @_sequence("arange", {"start": 3, "step": -2}, {"start": 0.5, "step": 0.25})
 def _arange(x: Any, *, start: Any, step: Any) -> Any:
     whole = isinstance(start, int) and isinstance(step, int)
-    i = np.arange(len(x), dtype=np.int64 if whole else np.float64)
-    return (start + step * i).astype(x.dtype)
+    out, work = host.empty(x.shape, x.dtype), np.int64 if whole else np.float64
+
+    def piece(first: int, last: int) -> None:
+        i = np.arange(first, last, dtype=work)
+        i *= step
+        i += start
+        out[first:last] = i
+
+    with quiet():
+        parallel.run(piece, len(out), parallel.BIG)
+    return out
 
 
 @_sequence("linspace", {"start": -1.0, "end": 2.0})

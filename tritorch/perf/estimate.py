@@ -1,8 +1,9 @@
 """The time of a library, its ratio to another's, and how sure they are, from several visits.
 
-A visit gives of each library one time; the estimate is the median over visits. They lie far apart
-in a run and use memory of their own, so what they differ by is what a second report would differ
-by. Minima would hang on whether a visit was lucky enough to meet no neighbour, which on a machine
+A visit gives of each library one time, and of two libraries the ratio of the times that they took
+within moments of each other, whatever else the machine did then; the estimate is the median over
+visits. They lie far apart in a run and use memory of their own, so what they differ by is what a
+second report would differ by. Minima would hang on whether a visit was lucky enough to meet no neighbour, which on a machine
 that others share is rare for a library that uses all cores.
 """
 
@@ -46,9 +47,8 @@ def estimate(times: Sequence[float], over: Sequence[float] | None = None) -> Est
 
 
 def _middle(logs: np.ndarray) -> np.ndarray:
-    """The median over the last axis, of a ratio the difference of both."""
-    first, *over = np.median(logs, axis=-1)
-    return first - over[0] if over else first
+    """The median over the last axis, of a ratio that of the differences of both."""
+    return np.median(logs[0] - logs[1] if len(logs) > 1 else logs[0], axis=-1)
 
 
 @functools.cache

@@ -49,6 +49,25 @@ def ctc_loss(lib: Any, x: Any, target: Any) -> Any:
     return lib.nn.functional.ctc_loss(log_probs, target, (128,) * 32, (24,) * 32)
 
 
+LENGTHS = (512, 128, 384, 1024)
+
+
+def packed(lib: Any, q: Any, k: Any, v: Any) -> Any:
+    """Attention of packed sequences; PyTorch has it on GPUs only, so there one after the other."""
+    ends = np.cumsum(LENGTHS).tolist()
+    if lib is tritorch:
+        at = lib.tensor([0, *ends], dtype=lib.int32)
+        longest = max(LENGTHS)
+        return lib.nn.attention.varlen.varlen_attn(q, k, v, at, at, longest, longest)
+    parts = [
+        lib.nn.functional.scaled_dot_product_attention(
+            *(x[end - n : end].transpose(0, 1) for x in (q, k, v))
+        ).transpose(0, 1)
+        for n, end in zip(LENGTHS, ends)
+    ]
+    return lib.cat(parts)
+
+
 def normal(lib: Any) -> Any:
     return lib.randn(N)
 
@@ -153,6 +172,7 @@ CASES: dict[str, Case] = {
     "attention": on(*((4, 8, 512, 64),) * 3)(
         lambda lib, q, k, v: lib.nn.functional.scaled_dot_product_attention(q, k, v)
     ),
+    "varlen_attention": on(*((sum(LENGTHS), 8, 64),) * 3)(packed),
     "conv2d": on(IMAGES, (64, 64, 3, 3), (64,))(
         lambda lib, x, w, b: lib.nn.functional.conv2d(x, w, b, padding=1)
     ),
