@@ -45,8 +45,8 @@ RESULTS = Path(__file__).parent / "results" / "cpu"
 # why operators are more than LIMIT times slower than PyTorch: reason -> their names
 _REASONS = {
     "NumPy has no loop for it: several passes over blocks in the cache instead of one": (
-        "add_scaled addcdiv addcmul erfc frac gelu group_norm hardsigmoid hardswish layer_norm lerp "
-        "ndtr rsqrt sgn sigmoid sign sub_scaled threshold"
+        "add_scaled addcdiv addcmul erfc frac gelu group_norm hardsigmoid hardswish layer_norm "
+        "lerp ndtr rsqrt sgn sigmoid sign sub_scaled threshold"
     ),
     "NumPy's loop from floats to bools takes four elements at once, PyTorch's sixteen": (
         "logical_not"

@@ -25,6 +25,7 @@ LAYERS = (
         "testing",
         "profiler",
         "serialization",
+        "allowed",
         "serialization_writer",
         "torch_files",
         "unpickle",

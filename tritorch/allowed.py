@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from .serialization_writer import BASES
 from .unpickle import Builder, UnpickleError, unpickle
 
 Listed = type | Callable | tuple[Any, str]
@@ -110,9 +111,7 @@ def _of_nn(module: str, name: str) -> Any:
 
 
 def _is_layer(kind: Any) -> bool:
-    from .nn.module import Module
-
-    layer = isinstance(kind, type) and issubclass(kind, Module)
+    layer = isinstance(kind, type) and issubclass(kind, tuple(BASES))
     return layer and kind.__module__.startswith(_LAYERS)
 
 

@@ -39,6 +39,7 @@ NAMES = {
     "C64": dtypes.complex64,
 }
 BY_NAME = {d.name: d for d in dtypes.ALL}
+BASES: list[type] = []  # of classes whose objects a file may hold though nobody trusts it: layers
 # kinds of tensors that stay what they are
 CLASSES: dict[str, Callable[[Tensor, bool], Tensor]] = {}
 

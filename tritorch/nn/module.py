@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from ..serialization_writer import BASES
 from ..tensor import Tensor
 from ._convert import ConvertMethods
 from ._hooks import EVERY, HookMethods
@@ -447,3 +448,6 @@ def _note_path(error: Exception, module: Module, args: tuple, kwargs: dict[str, 
         error.__notes__ = [*notes, note]
     except AttributeError:  # an exception class with slots
         return
+
+
+BASES.append(Module)

@@ -237,7 +237,9 @@ class Elementwise(Op):
                     np.copyto(out, self.loop(*xs), casting="unsafe")
 
             once = self.single_pass and direct and not any(cast)
-            parallel.elementwise(piece, out, *operands, block=0 if once else parallel.BLOCK)
+            worth = parallel.WORTH if self.loop in parallel.CHEAP else parallel.WORTH_COSTLY
+            block = 0 if once else parallel.BLOCK
+            parallel.elementwise(piece, out, *operands, block=block, worth=worth)
             return out
 
     def _loop(self, operands: list) -> Any:

@@ -75,7 +75,7 @@ def reduce(
 def over_lines(x: np.ndarray, piece: Piece, combine: Piece) -> np.ndarray:
     """(outer, n, inner) to (outer, inner)."""
     outer, n, inner = x.shape
-    if x.nbytes < parallel.WORTH:
+    if x.nbytes < 2 * parallel.WORTH:
         with blas.single:
             return piece(x)
     if outer >= FEW:

@@ -3,8 +3,8 @@
 A visit gives of each library one time, and of two libraries the ratio of the times that they took
 within moments of each other, whatever else the machine did then; the estimate is the median over
 visits. They lie far apart in a run and use memory of their own, so what they differ by is what a
-second report would differ by. Minima would hang on whether a visit was lucky enough to meet no neighbour, which on a machine
-that others share is rare for a library that uses all cores.
+second report would differ by. Minima would hang on whether a visit was lucky enough to meet no
+neighbour, which on a machine that others share is rare for a library that uses all cores.
 """
 
 from __future__ import annotations

@@ -19,7 +19,14 @@ STRIP = 32  # rows that a transposing copy gathers at a time
 # Elements of a block that stays in a core's cache through a chain of loops. Not fewer: a loop that
 # is over in some microseconds leaves two threads waiting for the interpreter's lock.
 BLOCK = 1 << 18
-WORTH = 1 << 19  # bytes of the widest operand from which one pass is worth waking a thread
+# Bytes of the widest operand from which one pass is worth waking a thread, which takes some 50 us:
+# of additions and their like, and of functions that take ten times as long.
+WORTH, WORTH_COSTLY = 1 << 22, 1 << 19
+CHEAP = {  # loops of NumPy that are bound by memory
+    *(np.add, np.subtract, np.multiply, np.maximum, np.minimum, np.negative, np.absolute),
+    *(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal),
+    *(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.square, np.isnan),
+}
 
 _threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 _tasks: SimpleQueue = SimpleQueue()
@@ -111,14 +118,17 @@ def run(body: Callable[[int, int], object], n: int, grain: int) -> None:
         raise job.error
 
 
-def elementwise(loop: Callable, out: np.ndarray, *inputs: object, block: int = 0) -> np.ndarray:
+def elementwise(
+    loop: Callable, out: np.ndarray, *inputs: object, block: int = 0, worth: int = WORTH
+) -> np.ndarray:
     """`loop(*inputs, out=out)` piece by piece over the threads; inputs broadcast to `out`.
 
     `block` is the number of elements of a piece, of four bytes: by default as large as two pieces a
-    thread allow; `BLOCK` for a loop that passes several times over its piece.
+    thread allow; `BLOCK` for a loop that passes several times over its piece. Arrays of fewer
+    elements than that, and without it of fewer bytes than `worth`, are one piece.
     """
     width = max(a.itemsize for a in (out, *inputs) if isinstance(a, np.ndarray))
-    if not out.ndim or (not block and out.size * width < WORTH):
+    if not out.ndim or (out.size < block if block else out.size * width < worth):
         loop(*inputs, out=out)
         return out
     arrays = [x if isinstance(x, np.ndarray) and x.ndim else None for x in inputs]
