@@ -107,7 +107,9 @@ def _of_nn(module: str, name: str) -> Any:
     found = getattr(sys.modules.get(module), name, None) if module.startswith(_LAYERS) else None
     if module == f"{_LAYERS}functional":
         return found if callable(found) and not isinstance(found, type) else None
-    return Builder(_uncalled, new=lambda *args: found.__new__(found)) if _is_layer(found) else None
+    if found is None or not _is_layer(found):
+        return None
+    return Builder(_uncalled, new=lambda *args: found.__new__(found))
 
 
 def _is_layer(kind: Any) -> bool:
