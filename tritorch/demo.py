@@ -84,7 +84,7 @@ def train_step(model: Net, optimizer: Any, images: Any, labels: Any) -> float:
     loss.backward()
     with record_function("optimizer step"):
         optimizer.step()
-    return loss.item()
+    return float(loss.item())
 
 
 @torch.no_grad()

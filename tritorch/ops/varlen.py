@@ -90,10 +90,11 @@ def _samples(s: Any) -> list:
 def _backward_samples(s: Any) -> list:
     found = []
     for x in _samples(s):
-        *inputs, used = x.inputs
+        q, k, v, cu_q, cu_k, used = x.inputs
         if used is not None:
             continue
-        out, lse = varlen_host.forward(*inputs, None, **x.params)
+        inputs = q, k, v, cu_q, cu_k
+        out, lse = varlen_host.forward(q, k, v, cu_q, cu_k, None, **x.params)
         # second derivatives are checked with `varlen_attention`: here `out`, `lse` are no variables
         found.append(s(out.shape, *inputs, out, lse, smooth=False, **x.params))
     return found
@@ -204,9 +205,10 @@ def varlen_attention_op(
     being none; of the keys only the first `used` (B,) of each sequence where that is given. A query
     without any key gives zeros, its `lse` is -inf.
     """
-    offsets = [None if x is None else x.tolist() for x in (cu_q, cu_k, used)]
+    starts_q, starts_k, held = (None if x is None else x.tolist() for x in (cu_q, cu_k, used))
+    lengths = (q.shape[0], k.shape[0]), (max_q, max_k)
     outs, sums = [q[:0]], [q[:0, :, 0].transpose(0, 1).to(dtypes.accumulation(q.dtype))]
-    for s in varlen_host.sequences(*offsets, (q.shape[0], k.shape[0]), (max_q, max_k)):
+    for s in varlen_host.sequences(starts_q, starts_k, held, *lengths):
         parts = [x[at].transpose(0, 1).unsqueeze(0) for x, at in ((q, s.q), (k, s.k), (v, s.k))]
         seen, is_causal = varlen_host.window(parts[0].shape[2], parts[1].shape[2], left, right)
         mask = None if seen is None else wrap(seen, dtypes.bool_).to(q.device)

@@ -454,7 +454,7 @@ def metadata_in_place(op: ViewOp, name: str, derive: Any) -> None:
     attach(f"{name}_", change)
 
 
-def _transposed(self: Tensor) -> Tensor:
+def _t_in_place(self: Tensor) -> Tensor:
     n = self._data.ndim
     return t(self) if n > 1 else permute_op(self, dims=tuple(range(n)))
 
@@ -462,6 +462,6 @@ def _transposed(self: Tensor) -> Tensor:
 for _name in ("transpose", "swapdims"):
     metadata_in_place(permute_op, _name, transpose)
 metadata_in_place(permute_op, "swapaxes", PUBLIC["swapaxes"])
-metadata_in_place(permute_op, "t", _transposed)
+metadata_in_place(permute_op, "t", _t_in_place)
 metadata_in_place(_slice, "unsqueeze", unsqueeze)
 metadata_in_place(_slice, "squeeze", squeeze)

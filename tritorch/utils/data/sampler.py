@@ -90,7 +90,8 @@ class RandomSampler(Sampler):
         """
         generator = self.generator
         if generator is None:
-            generator = random.Generator().manual_seed(random.randint(0, 2**62, ()).item())
+            seed = int(random.randint(0, 2**62, ()).item())
+            generator = random.Generator().manual_seed(seed)
         for start in range(0, wanted, DRAWN_AT_ONCE):
             size = min(DRAWN_AT_ONCE, wanted - start)
             yield from random.randint(0, n, (size,), generator=generator).tolist()
