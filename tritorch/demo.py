@@ -84,7 +84,7 @@ def train_step(model: Net, optimizer: Any, images: Any, labels: Any) -> float:
     loss.backward()
     with record_function("optimizer step"):
         optimizer.step()
-    return float(loss.item())
+    return float(loss.detach())
 
 
 @torch.no_grad()

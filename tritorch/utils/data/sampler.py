@@ -90,7 +90,7 @@ class RandomSampler(Sampler):
         """
         generator = self.generator
         if generator is None:
-            seed = int(random.randint(0, 2**62, ()).item())
+            seed = int(random.randint(0, 2**62, ()))
             generator = random.Generator().manual_seed(seed)
         for start in range(0, wanted, DRAWN_AT_ONCE):
             size = min(DRAWN_AT_ONCE, wanted - start)
