@@ -76,7 +76,11 @@ def _one_is_killed(rank: int, size: int, address: str) -> None:
     _fails("all_reduce: lost rank 1", lambda: dist.all_reduce(torch.ones(3)))
     if rank == 0:
         _fails("lost rank 1", lambda: dist.send(torch.ones(1 << 20), 1))
-        (Path(address.removeprefix("file://")).parent / "said").touch()
+    folder = Path(address.removeprefix("file://")).parent
+    (folder / f"heard{rank}").touch()
+    end = time.monotonic() + 30
+    while not all((folder / f"heard{r}").exists() for r in (0, 2)) and time.monotonic() < end:
+        time.sleep(0.05)  # whoever leaves is lost, too
 
 
 def _one_leaves(rank: int, size: int, address: str) -> None:
@@ -142,7 +146,7 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
         context: Any = mp.spawn(_one_is_killed, (3, f"file://{tmp_path}/new"), 3, join=False)
         context.join(grace_period=30)
     assert caught.value.error_index == 1 and caught.value.signal_name is not None
-    assert (tmp_path / "said").exists()
+    assert (tmp_path / "heard0").exists() and (tmp_path / "heard2").exists()
     assert [p.exitcode for p in context.processes] == [0, -9, 0]
 
 

@@ -14,6 +14,7 @@ import test_table
 import tritorch as torch
 from tritorch import testing
 from tritorch.autograd import grad, gradcheck, gradgradcheck
+from tritorch.nn.attention.varlen import varlen_attn
 from tritorch.op import REGISTRY, Op
 from tritorch.tensor import Tensor
 
@@ -28,6 +29,9 @@ def definite(a: Tensor) -> Tensor:
     """A symmetric matrix with positive eigenvalues far apart."""
     n = a.shape[-1]
     return a @ a.mT / n + torch.diag(torch.arange(1.0, n + 1, dtype=a.dtype))
+
+
+OFFSETS = torch.tensor([0, 1, 3], dtype=torch.int32)
 
 
 def op(name: str) -> Op:
@@ -55,6 +59,10 @@ COMPOSED: dict[str, tuple[Callable, list[Tensor]]] = {
         [draw(2, 2)],
     ),
     "eigvals_op": (lambda a: op("eigvals_op")(definite(a)).real, [draw(2, 2)]),
+    "varlen_attention": (  # sequences of one and of two
+        lambda q, k, v: varlen_attn(q, k, v, OFFSETS, OFFSETS, 2, 2, scale=0.6),
+        [draw(3, 1, 2), draw(3, 1, 2), draw(3, 1, 2)],
+    ),
 }
 # The derivatives of these records are records themselves: their second derivative is the third of
 # the operator, taken through the tape.

@@ -86,6 +86,13 @@ class View:
         self.op, self.params, self.parent, self.version = op, params, parent, version
         self.forbidden: str | None = None
 
+    def absolute(self) -> bool:
+        """Whether it begins with a view of the memory, which may reach beyond what it came from."""
+        view = self
+        while view.parent is not None:
+            view = view.parent
+        return getattr(view.op, "absolute", False)
+
     def replay(self, base: Tensor) -> Tensor:
         """This view, taken of another base of the same geometry."""
         chain: list[View] = []

@@ -39,6 +39,9 @@ class View:
     def __init__(self, op: Callable, params: dict, parent: View | None, version: int) -> None:
         ...
 
+    def absolute(self) -> bool:
+        ...
+
     def replay(self, base: Tensor) -> Tensor:
         ...
 def wrap(data: Any, dtype: DType) -> Tensor:

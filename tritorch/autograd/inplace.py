@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..formats import contiguous_format
-from ..tensor import Tensor, View
+from ..tensor import Tensor, View, wrap
 from .engine import fit
+from .mode import state
 from .node import AccumulateGrad, InnerNode, Node, NodeName, OpNode
+from .rules import RESULT
 
 
 class CopySlices(Node):
@@ -39,13 +41,24 @@ class CopySlices(Node):
         result = self._in_geometry(grads[0])
         inside = self.view.replay(result)
         needs = [self.node.edges[0] is not None, *needs[1:]]
+        saved = getattr(self.node, "saved", None)
+        if state.grad and saved and self.view.absolute():
+            saved[RESULT] = self._changed(result)
         found: Any = self.node.backward([inside.clone()], needs)
+        if saved:
+            saved.pop(RESULT, None)
         found = found if isinstance(found, tuple | list) else (found,)
         if found[0] is None:
             inside.zero_()
         else:
             inside.copy_(fit(found[0], inside._data.shape, inside.dtype, self.node.name))
         return (result, *found[1:])
+
+    def _changed(self, like: Any) -> Any:
+        """The edge of what the node wrote, as a view of the base: its own inputs know less."""
+        base = wrap(like._data, self.outputs[0][1])
+        base._edge = (self, 0)
+        return self.view.replay(base)._edge
 
     def _in_geometry(self, grad: Any) -> Any:
         """A copy with the strides of the base, of which alone the view can be taken."""

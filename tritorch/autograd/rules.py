@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..op import Op
     from .node import OpNode
 
+RESULT = " result"  # in what a node saved: the edge of its result, where that is not its own
+
 
 class joint:
     """Marks one rule that returns the gradients of all inputs; `needs` says which are wanted."""
@@ -191,5 +193,5 @@ class Rules:
         if output is None or not state.grad or t.dtype.category < 2:
             return t
         out = wrap(t._data, t.dtype)
-        out._storage, out._edge = t._storage, (node, output)
+        out._storage, out._edge = t._storage, node.saved.get(RESULT) or (node, output)  # type: ignore[union-attr]
         return out

@@ -17,6 +17,7 @@ class ViewOp(Op):
 
     is_view = True
     overlaps = False  # whether one element of the input can appear twice in the view
+    absolute = False  # whether it is a view of the memory, whatever part of it the input is
 
     def __init__(self, *args: Any, result: Callable | None = None, **fields: Any) -> None:
         super().__init__(*args, **fields)

@@ -15,6 +15,7 @@ from ..op import primitive
 from ..runtime import host, parallel
 from ..tensor import Tensor, wrap
 from .api import PUBLIC, public
+from .elementwise import zero
 from .view import _slice
 
 ALL = slice(None)
@@ -55,7 +56,8 @@ def _cat_vjp(g: Tensor, xs_shape: list, dim: int, needs: list) -> list:
     start = 0
     for shape, need in zip(xs_shape, needs, strict=True):
         stop = start + shape[dim]
-        found.append(_slice(g, key=(ALL,) * dim + (slice(start, stop),)) if need else None)
+        part = _slice(g, key=(ALL,) * dim + (slice(start, stop),)) if need else None
+        found.append(zero(part) if part is not None and shape == (0,) else part)
         start = stop
     return found
 

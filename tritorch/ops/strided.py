@@ -148,6 +148,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 
 _unfold.overlaps = True
+_as_strided.absolute = True
 attach("unfold", unfold)
 
 

@@ -35,7 +35,7 @@ def estimate(times: Sequence[float], over: Sequence[float] | None = None) -> Est
 
     Example:
         >>> from tritorch.perf.estimate import estimate
-        >>> estimate([20.0, 22.0, 30.0], [10.0, 90.0, 11.0]).value
+        >>> round(estimate([20.0, 22.0, 30.0], [10.0, 90.0, 11.0]).value, 2)
         2.0
     """
     logs = np.log([times, over] if over is not None else [times])
