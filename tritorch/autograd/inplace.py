@@ -41,12 +41,15 @@ class CopySlices(Node):
         result = self._in_geometry(grads[0])
         inside = self.view.replay(result)
         needs = [self.node.edges[0] is not None, *needs[1:]]
-        saved = getattr(self.node, "saved", None)
-        if state.grad and saved and self.view.absolute():
-            saved[RESULT] = self._changed(result)
-        found: Any = self.node.backward([inside.clone()], needs)
+        beyond = state.grad and isinstance(self.node, InnerNode) and self.view.absolute()
+        saved: Any = self.node.saved if beyond else None
         if saved:
-            saved.pop(RESULT, None)
+            saved[RESULT] = self._changed(result)
+        try:
+            found: Any = self.node.backward([inside.clone()], needs)
+        finally:
+            if saved:
+                saved.pop(RESULT, None)
         found = found if isinstance(found, tuple | list) else (found,)
         if found[0] is None:
             inside.zero_()
