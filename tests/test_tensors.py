@@ -146,6 +146,27 @@ def test_a_view_of_memory_beyond_its_input_is_one_of_the_base_once_changed() -> 
     assert g.tolist() == [[2, 4], [0, 0]]
 
 
+class _SquaredInPlace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x.clone())
+        ctx.mark_dirty(x)
+        return x.square_()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * g
+
+
+def test_a_function_of_ones_own_changes_a_view() -> None:
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    base = x * 1
+    _SquaredInPlace.apply(base[1:])
+    base.sum().backward()
+    assert base.tolist() == [1, 4, 9] and x.grad.tolist() == [1, 4, 6]
+
+
 def test_nan_takes_the_gradient_of_a_maximum() -> None:
     x, y = (torch.tensor(v, requires_grad=True) for v in ([1.0, 2.0], [float("nan"), 2.0]))
     torch.maximum(x, y).backward(torch.ones(2))

@@ -41,8 +41,9 @@ class CopySlices(Node):
         result = self._in_geometry(grads[0])
         inside = self.view.replay(result)
         needs = [self.node.edges[0] is not None, *needs[1:]]
-        beyond = state.grad and isinstance(self.node, InnerNode) and self.view.absolute()
-        saved: Any = self.node.saved if beyond else None
+        saved: Any = None
+        if state.grad and isinstance(self.node, InnerNode) and self.view.absolute():
+            saved = self.node.saved
         if saved:
             saved[RESULT] = self._changed(result)
         try:
