@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import errors
-from ..tensor import Tensor
+from ..runtime import layout
+from ..tensor import Tensor, wrap
 from .mode import _Mode
 from .node import AccumulateGrad, Edge, Node
 
@@ -234,10 +235,22 @@ def _accumulate(node: AccumulateGrad, grads: list, create: bool) -> None:
         leaf._grad = grads[0]
     else:
         alone = _references(grads) == _SOLE and grads[0]._storage is None
-        g = grads[0] if alone else grads[0].clone()
+        g = _as_leaf(grads[0] if alone else grads[0].clone(), leaf)
         leaf._grad = g if g._edge is None else g.detach()
     if node.hooks is not None:
         node.hooks.after((), grads)
+
+
+def _as_leaf(g: Tensor, leaf: Tensor) -> Tensor:
+    """The gradient in memory as its leaf lies there without gaps: channels last for those."""
+    have, want = g._data.strides, leaf._data.strides
+    if have == want or (g.is_contiguous() and leaf.is_contiguous()):  # type: ignore[attr-defined]
+        return g
+    order = layout.order(g._data.shape, leaf._data)
+    with _grad_is(False):
+        if order is not None:
+            g = g.permute(order).contiguous().permute(layout.inverse(order))
+        return wrap(g.contiguous()._data if order is None else g._data, g.dtype)
 
 
 def _root(what: str, t: Tensor, g: Tensor | None) -> tuple[Edge, Tensor]:

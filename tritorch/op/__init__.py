@@ -17,12 +17,14 @@ from ..autograd.rules import joint
 from .declare import fused, method, primitive, view
 from .derivative import through_ref
 from .device import FALLBACKS, check_devices, imported, users_level
+from .images import Images, in_order
 from .record import REGISTRY, InPlace, Op, check_writable, copy_data, edges_of, same_as
 from .views import ViewOp, alias, share
 
 __all__ = [
     "FALLBACKS",
     "REGISTRY",
+    "Images",
     "InPlace",
     "Op",
     "ViewOp",
@@ -33,6 +35,7 @@ __all__ = [
     "edges_of",
     "fused",
     "imported",
+    "in_order",
     "joint",
     "method",
     "primitive",

@@ -32,13 +32,17 @@ def primitive(
 
 
 def fused(
-    *, name: str | None = None, cpu: Callable | None = None, **fields: Any
+    *,
+    name: str | None = None,
+    cpu: Callable | None = None,
+    kind: type[Op] = Op,
+    **fields: Any,
 ) -> Callable[[Callable], Any]:
     """Declare an operator by its composition of others; `cpu` where NumPy can do it faster."""
 
     def declare(f: Callable) -> Op:
         names, variadic = _signature(f)
-        return Op(
+        return kind(
             name or f.__name__.strip("_"),
             names,
             cpu=cpu,

@@ -148,10 +148,12 @@ class Op(OnDevice):
             result = self.cpu(*arrays, **params)
         if result.__class__ is tuple:
             many = specs if specs.__class__ is list else [(None, _dtype_of(r)) for r in result]
-            return tuple(self._settle(r, s, narrow) for r, s in zip(result, many, strict=True))
-        return self._settle(result, specs, narrow)
+            return tuple(
+                self._settle(r, s, narrow, arrays) for r, s in zip(result, many, strict=True)
+            )
+        return self._settle(result, specs, narrow, arrays)
 
-    def _settle(self, result: Any, spec: Any, narrow: bool) -> np.ndarray:
+    def _settle(self, result: Any, spec: Any, narrow: bool, arrays: Sequence) -> np.ndarray:
         """A NumPy result as an array of the dtype that the meta rule gave."""
         if result.__class__ is not np.ndarray:
             result = np.asarray(result)

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.mode import no_grad
-from ..op import fused, joint, through_ref
-from ..runtime import parallel
+from ..op import Images, fused, joint, through_ref
+from ..runtime import host, layout, parallel
 from ..tensor import Tensor
 from . import lines
 from .api import FUNCTIONAL, PUBLIC
@@ -24,6 +24,13 @@ from .norm import affine_specs
 SHORT = 512  # elements of a channel's image below which loops over it alone are too short
 
 # -- over blocks of the batch ---------------------------------------------------------------------
+
+
+def pixels_of(x: np.ndarray, last: bool) -> np.ndarray:
+    """`channels_of`; (N, C, ...) with channels `last` in memory as (N * inner, C, 1)."""
+    if not last:
+        return channels_of(x)
+    return lines.contiguous(np.moveaxis(x, 1, -1)).reshape(-1, x.shape[1], 1)
 
 
 def channels_of(x: np.ndarray) -> np.ndarray:
@@ -48,13 +55,23 @@ def inner_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     return lines.total(x.reshape(n * c, inner), y).reshape(n, c)
 
 
+def column_sums(x: np.ndarray) -> np.ndarray:
+    """The sums of the columns of (n, C) `x`, of sums of about sqrt(n) rows each: NumPy adds row
+    after row, whose errors would grow with n."""
+    each = max(math.isqrt(x.shape[0]), 1)
+    rest = x.shape[0] % each
+    parts = np.add.reduce(x[rest:].reshape(-1, each, x.shape[1]), axis=1)
+    total = np.add.reduce(parts, axis=0)
+    return np.add.reduce(x[:rest], axis=0) + total if rest else total
+
+
 def channel_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
     """The sums of (N, C, inner) `x`, or of `x * y`, over N and inner; (C,).
 
     Where inner is short, whole images are added first: loops over it would be too many.
     """
     if x.shape[2] >= SHORT or x.shape[0] > SHORT:
-        return np.add.reduce(inner_sums(x, y), axis=0)
+        return column_sums(inner_sums(x, y))
     over = x if y is None else np.multiply(x, y, out=lines.scratch(x, 1))
     return np.add.reduce(np.add.reduce(over, axis=0), axis=1)
 
@@ -93,11 +110,11 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _batch_norm(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, *, eps: float
 ) -> tuple:
-    out = lines.like(x)
+    out, last = host.images(x.shape, x.dtype, x), layout.channels_last(x) is not None
     if not x.size:
         nothing = np.full(x.shape[1], np.nan, x.dtype)
         return out, nothing, nothing.copy()
-    whole, result = channels_of(x), channels_of(out)
+    whole, result = pixels_of(x, last), pixels_of(out, last)
     mean, var = _moments(whole)
     scale = 1 / np.sqrt(var + x.dtype.type(eps))
     if weight is not None:
@@ -127,8 +144,8 @@ def _batch_norm_backward(
     eps: float,
     affine: tuple[bool, bool],
 ) -> tuple:
-    out = lines.like(x)
-    g, whole, result = channels_of(grad), channels_of(x), channels_of(out)
+    out, last = host.images(x.shape, x.dtype, x), layout.channels_last(x) is not None
+    g, whole, result = (pixels_of(a, last) for a in (grad, x, out))
     n = x.dtype.type(max(whole.shape[0] * whole.shape[2], 1))
     rstd = 1 / np.sqrt(var + x.dtype.type(eps))
     inner = whole.shape[2]
@@ -191,6 +208,7 @@ def _backward_samples(s: Any) -> list:
 
 
 @fused(
+    kind=Images,
     outputs=("gx", "gw", "gb"),
     meta=lambda grad, x, *rest, affine, **params: affine_specs(x, x._data.shape[1:2], affine),
     cpu=_batch_norm_backward,
@@ -246,6 +264,7 @@ def _meta(x: Tensor, weight: Any, bias: Any, *, eps: float) -> list:
 
 
 @fused(
+    kind=Images,
     name="batch_norm",
     outputs=("out", "mean", "var"),
     meta=_meta,

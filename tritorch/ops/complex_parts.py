@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes, errors
 from ..op import primitive
+from ..runtime import host
 from ..tensor import Tensor
 from .api import public, unary, write_out
 from .arithmetic import where
@@ -23,13 +24,15 @@ def _complex_meta(real: Tensor, imag: Tensor) -> tuple:
 
 @primitive(
     name="complex",
+    strided=True,
     meta=_complex_meta,
     triton="copy.from_parts",
     vjp=(lambda g: g.real, lambda g: g.imag),
     samples=lambda s: [s((3, 4), (3, 4)), s((3, 1), (4,)), s((), ()), s((0,), (0,))],
 )
 def complex_op(real: Any, imag: Any) -> Any:
-    out = np.empty(np.broadcast(real, imag).shape, np.result_type(real, np.complex64))
+    dtype = np.result_type(real, np.complex64)
+    out = host.empty(np.broadcast(real, imag).shape, dtype, real, imag)
     out.real, out.imag = real, imag
     return out
 

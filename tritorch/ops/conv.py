@@ -7,7 +7,8 @@ from typing import Any
 
 from ..autograd.rules import joint
 from ..dtypes import DType
-from ..op import Op, primitive
+from ..op import Images, primitive
+from ..runtime import layout
 from ..tensor import Tensor
 from . import conv_host
 from .arithmetic import conj
@@ -28,13 +29,11 @@ def common_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = Non
     return x.dtype
 
 
-class _Images(Op):
-    """A convolution whose result lies in memory as its first input: channels last where that is."""
+class _Convolution(Images):
+    """The filters decide too: channels last where theirs are."""
 
-    def fresh(self, spec: tuple, arrays: list, device: Any) -> Any:
-        from ..runtime import accelerator
-
-        return accelerator.empty_like(*spec, arrays[0])
+    def channels_last(self, arrays: Sequence) -> tuple[int, ...] | None:
+        return layout.channels_last(arrays[0]) or layout.channels_last(arrays[1])
 
 
 def _conv2d_meta(
@@ -86,7 +85,7 @@ def _samples(s: Any) -> list:
 
 
 @primitive(
-    kind=_Images,
+    kind=_Convolution,
     meta=_conv2d_meta,
     triton="conv.conv2d",
     vjp=joint(_conv2d_vjp),
@@ -149,7 +148,7 @@ def _gradient_samples(output: bool) -> Callable:
 
 
 @primitive(
-    kind=_Images,
+    kind=_Convolution,
     meta=_input_meta,
     triton="conv.conv2d_input",
     vjp=joint(_input_vjp),

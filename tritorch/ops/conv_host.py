@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from ..runtime import blas, host, parallel
+from ..runtime import host, parallel
+from . import conv_last
 from .conv_depthwise import Pair, Window, depthwise, depthwise_weight
+from .conv_last import over_threads
 from .matmul_host import product
 
 BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
@@ -143,6 +144,8 @@ def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Windo
     if not x.shape[1]:
         out = np.zeros((n, o, p, q), x.dtype)
         return out if bias is None else out + bias[:, None, None]
+    if conv_last.served(x, w, window):
+        return conv_last.forward(x, w, bias, window, (p, q))
     if kernel == (1, 1) and window.padding == (0, 0) and window.groups == 1:
         out = _pointwise(x[:, :, :: window.stride[0], :: window.stride[1]], w[:, :, 0, 0])
         return out if bias is None else _biased(out, bias)
@@ -188,17 +191,8 @@ def _by_blocks(
             else:
                 np.matmul(filters, matrix, out=part.reshape(*part.shape[:3], part.shape[3] * q))
 
-    _run(body, len(tasks), out.size * filters.shape[2])
+    over_threads(body, len(tasks), out.size * filters.shape[2])
     return out
-
-
-def _run(body: Any, tasks: int, work: int) -> None:
-    """The tasks over the threads, in at most eight pieces; at once where they are little work."""
-    with blas.single:
-        if work < 1 << 18:
-            body(0, tasks)
-        else:
-            parallel.run(body, tasks, -(-tasks // 8))
 
 
 def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.ndarray:
@@ -240,7 +234,7 @@ def _add_back(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> np.nd
             _add_taps(padded[:count], matrix.reshape(count, channels, kh, kw, p, q), window)
             np.copyto(out[i : i + count], padded[:count, :, ph : ph + size[0], pw : pw + size[1]])
 
-    _run(body, -(-n // images), g.size * k)
+    over_threads(body, -(-n // images), g.size * k)
     return out
 
 
@@ -264,6 +258,8 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
         return np.zeros(shape, g.dtype)
     if groups == c == o and g.dtype.kind == "f":
         return depthwise_weight(g, x, kernel, window).reshape(shape)
+    if conv_last.served(x, g, window):
+        return conv_last.weight_gradient(g, x, kernel, window)
     blocks = Blocks(x, kernel, g.shape[2:], window)  # type: ignore[arg-type]
     tasks = blocks.tasks()
     gradient = g.reshape(g.shape[0], groups, o // groups, *g.shape[2:])
@@ -286,7 +282,7 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
             total = got if total is None else np.add(total, got, out=total)
         parts[start] = total  # type: ignore[assignment]
 
-    _run(body, len(tasks), g.size * math.prod(shape[1:]))
+    over_threads(body, len(tasks), g.size * math.prod(shape[1:]))
     total = parts.pop(0)
     for start in sorted(parts):
         total += parts[start]

@@ -14,6 +14,7 @@ from . import conv
 from .api import FUNCTIONAL, PUBLIC
 from .autocast import listed
 from .conv import common_dtype
+from .copy import as_images
 from .strided import _unfold
 from .view import _slice, put_back
 
@@ -245,7 +246,7 @@ def conv3d(
         groups=groups,
     )
     out = out.reshape(n, depth, *out._data.shape[1:]).permute(0, 2, 1, 3, 4)
-    return call.result(out.contiguous(), drop)
+    return call.result(as_images(out.contiguous(), call.input, weight), drop)
 
 
 # -- transposed convolutions ------------------------------------------------------------
@@ -308,6 +309,8 @@ def _transposed(
         out = _beyond(spread, call, weight, size, pads)
     if bias is not None:
         out = out + bias.reshape(-1, *(1,) * n)
+    if n == 3:
+        out = as_images(out, call.input, weight)
     return call.result(out if out.dtype is dtype else out.to(dtype))
 
 

@@ -116,6 +116,15 @@ def contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     return copy_op(self, order=_like("contiguous", self._data, memory_format), dtype=self.dtype)
 
 
+def as_images(out: Tensor, *images: Tensor) -> Tensor:
+    """`out` with channels last if those of one of the images or volumes are."""
+    for x in images:
+        order = layout.channels_last(x._data)
+        if order is not None and len(order) == out._data.ndim:
+            return copy_op(out, order=order, dtype=out.dtype)
+    return out
+
+
 # -- casts and devices --------------------------------------------------------------------------
 
 

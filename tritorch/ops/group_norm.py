@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes, errors
 from ..autograd.mode import no_grad
-from ..op import fused, joint, through_ref
+from ..op import Images, fused, joint, through_ref
 from ..tensor import Tensor
 from . import lines
 from .api import FUNCTIONAL, PUBLIC, write_out
@@ -133,6 +133,7 @@ def _backward_samples(s: Any) -> list:
 
 
 @fused(
+    kind=Images,
     outputs=("gx", "gw", "gb"),
     meta=lambda grad, x, *rest, affine, **params: affine_specs(x, x._data.shape[1:2], affine),
     cpu=_group_norm_backward,
@@ -187,6 +188,7 @@ def _meta(x: Tensor, weight: Any, bias: Any, *, groups: int, eps: float) -> list
 
 
 @fused(
+    kind=Images,
     name="group_norm",
     outputs=("out", "mean", "rstd"),
     meta=_meta,
@@ -306,7 +308,7 @@ def instance_norm(
             for running, value in ((running_mean, mean), (running_var, var)):
                 if running is not None:
                     update(running, value.mean(0), momentum, "instance_norm")
-    return group_norm_op(input, weight, bias, groups=shape[1], eps=eps)[0]
+    return group_norm_op(input.contiguous(), weight, bias, groups=shape[1], eps=eps)[0]  # type: ignore
 
 
 def _instance_norm_public(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..op import Op, primitive, users_level
+from ..op import Images, primitive, users_level
 from ..tensor import Tensor
 from . import resample_host as host_side
 from .api import FUNCTIONAL
@@ -57,18 +57,9 @@ def _samples(s: Any, back: bool = False) -> list:
     return [*found, s(empty, axes=_axes((2,), (3,), "linear"))]
 
 
-class _Images(Op):
-    """Its result lies in memory as its input does: channels last where they are."""
-
-    def fresh(self, spec: tuple, arrays: list, device: Any) -> Any:
-        from ..runtime import accelerator
-
-        return accelerator.empty_like(*spec, arrays[0])
-
-
 @primitive(
     meta=_meta,
-    kind=_Images,
+    kind=Images,
     triton="resample.forward",
     vjp=lambda g, axes: resample_back(g, axes=axes),
     samples=_samples,
@@ -86,7 +77,7 @@ def _resample_again(g: Any, axes: Axes) -> Any:
 
 @primitive(
     meta=_back_meta,
-    kind=_Images,
+    kind=Images,
     triton="resample.backward",
     vjp=_resample_again,
     samples=lambda s: _samples(s, True),

@@ -11,8 +11,8 @@ from .. import dtypes, errors
 from ..autograd.mode import state
 from ..autograd.rules import joint
 from ..dtypes import DType
-from ..op import primitive
-from ..runtime import host, parallel
+from ..op import Images, in_order, primitive
+from ..runtime import host, layout, parallel
 from ..tensor import Tensor, wrap
 from .api import PUBLIC, public
 from .elementwise import zero
@@ -62,7 +62,17 @@ def _cat_vjp(g: Tensor, xs_shape: list, dim: int, needs: list) -> list:
     return found
 
 
+class _Joined(Images):
+    """Channels last where those of all parts are."""
+
+    def channels_last(self, arrays: Sequence) -> tuple[int, ...] | None:
+        first = layout.channels_last(arrays[0])
+        rest = arrays[1:] if first is not None else ()
+        return first if all(layout.channels_last(a) is not None for a in rest) else None
+
+
 @primitive(
+    kind=_Joined,
     name="cat",
     meta=_cat_meta,
     triton="copy.cat",
@@ -85,7 +95,9 @@ def cat_op(*xs: Any, dim: int) -> Any:
     for x in () if same else xs[1:]:
         dtype = dtypes.promote_types(dtypes.of(dtype), dtypes.of(x.dtype)).np
     total = sum(x.shape[dim] for x in xs)
-    out = host.empty((*first.shape[:dim], total, *first.shape[dim + 1 :]), dtype)
+    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
+    last = cat_op.channels_last(xs) is not None
+    out = host.images(shape, dtype, first) if last else host.empty(shape, dtype)
     start = 0
     for x in xs:
         stop = start + x.shape[dim]
@@ -148,9 +160,12 @@ def _joined(tensors: Any, dim: int, new_dim: bool) -> Tensor | None:
 
 
 def _concatenated(arrays: Sequence[np.ndarray], dim: int, new_dim: bool = False) -> np.ndarray:
-    """Joined in the ordinary order of dimensions, also where all arrays have another one."""
+    """Joined in the ordinary order of dimensions or with channels last: NumPy keeps any order."""
     data = np.stack(arrays, dim) if new_dim else np.concatenate(arrays, dim)
-    return data if data.flags.c_contiguous else np.ascontiguousarray(data)
+    if data.flags.c_contiguous:
+        return data
+    order = None if new_dim else cat_op.channels_last(arrays)
+    return np.ascontiguousarray(data) if order is None else in_order(data, order)
 
 
 @public("concat", "concatenate", method=False, out=True)

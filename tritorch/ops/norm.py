@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..op import fused, joint, through_ref
+from ..op import Images, fused, joint, through_ref
 from ..runtime import parallel
 from ..tensor import Tensor
 from . import lines
@@ -364,6 +364,7 @@ def _rms_backward_samples(s: Any) -> list:
 
 
 @fused(
+    kind=Images,
     outputs=("gx", "gw"),
     meta=lambda grad, x, *rest, n, affine, **params: affine_specs(
         x, x._data.shape[x._data.ndim - n :], affine
@@ -394,6 +395,7 @@ def _rms_norm_vjp(
 
 
 @fused(
+    kind=Images,
     name="rms_norm",
     outputs=("out", "rstd"),
     meta=lambda x, weight, *, n, eps: _stat_specs(x, n, 1),

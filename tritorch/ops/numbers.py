@@ -95,6 +95,7 @@ nextafter = binary(
 
 @primitive(
     name="frexp",
+    strided=True,
     triton="elementwise.frexp",
     outputs=("mantissa", "exponent"),
     meta=lambda x: [(tuple(x._data.shape), x.dtype), (tuple(x._data.shape), dtypes.int32)],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..op import primitive
+from ..op import Images, primitive
 from ..runtime import host
 from ..tensor import Tensor
 from .api import FUNCTIONAL, public
@@ -36,6 +36,7 @@ def _vjp(g: Tensor, pad: Pairs) -> Tensor:
 
 
 @primitive(
+    kind=Images,
     name="constant_pad_nd",
     meta=_meta,
     triton="pad.pad_constant",
@@ -50,7 +51,7 @@ def _vjp(g: Tensor, pad: Pairs) -> Tensor:
 )
 def constant_op(x: Any, *, pad: Pairs, value: Any) -> Any:
     """`x` with (before, after) elements of `value` at each dimension; negative ones crop."""
-    out = host.empty(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype)
+    out = host.images(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype, x)
     fill, rest = np.asarray(value).astype(x.dtype), out
     inner, source = [], []
     for d, (a, b) in enumerate(pad):
@@ -159,6 +160,7 @@ def _border_vjp(g: Tensor, x_shape: tuple, pad: Pairs, mode: str) -> Any:
 
 
 @primitive(
+    kind=Images,
     name="pad_borders",
     meta=_border_meta,
     triton="border.pad",
@@ -178,7 +180,7 @@ def border_op(x: Any, *, pad: Pairs, mode: str) -> Any:
         x = x.take(index, axis=d)
     pad = _without(pad, [d for d, _ in cropped])
     inner, source, _ = _interior(x.shape, pad)
-    out = host.empty(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype)
+    out = host.images(tuple(n + a + b for n, (a, b) in zip(x.shape, pad, strict=True)), x.dtype, x)
     copy_part(out[inner], x[source])
     for to, of in _border_steps(x.shape, pad, mode):
         np.copyto(out[to], out[of])
@@ -190,6 +192,7 @@ def _border_backward_meta(g: Tensor, *, shape: tuple, pad: Pairs, mode: str) -> 
 
 
 @primitive(
+    kind=Images,
     name="pad_borders_backward",
     meta=_border_backward_meta,
     triton="border.pad_backward",
@@ -282,6 +285,8 @@ def pad(
     if mode not in MODES:
         raise NotImplementedError(f"pad: Unrecognised padding mode {mode}")
     _check_borders(mode, input, [int(p) for p in pad])
+    if mode == "circular":  # which PyTorch's composes into the ordinary order
+        input = input.contiguous()  # type: ignore[attr-defined]
     return border_op(input, pad=pairs, mode=mode)
 
 

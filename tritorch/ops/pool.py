@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.rules import joint
-from ..op import fused, primitive
+from ..op import Images, fused, primitive
 from ..tensor import Tensor
 from . import pool_host
 from .pool_host import Pair, axes_of
@@ -51,6 +51,7 @@ def _max_samples(s: Any) -> list:
 
 
 @primitive(
+    kind=Images,
     meta=_max_meta,
     triton="pool.max_pool2d",
     outputs=("out", "indices"),
@@ -90,6 +91,7 @@ def _scatter_samples(s: Any) -> list:
 
 
 @primitive(
+    kind=Images,
     meta=_sized_meta,
     triton="pool.max_pool2d_backward",
     vjp=(_picked, None),
@@ -135,6 +137,7 @@ def _values_vjp(
 
 
 @fused(
+    kind=Images,
     meta=_sized_meta,
     cpu=_values_cpu,
     triton="pool.max_pool2d_values",
@@ -172,6 +175,7 @@ def _values_backward_samples(s: Any) -> list:
 
 
 @fused(
+    kind=Images,
     meta=lambda g, x, out, **how: (tuple(x._data.shape), g.dtype),
     cpu=_values_backward_cpu,
     triton="pool.max_pool2d_values_backward",
@@ -253,6 +257,7 @@ def _mean_back_vjp(
 
 
 @primitive(
+    kind=Images,
     meta=_sized_meta,
     triton="pool.avg_pool2d",
     vjp=_mean_vjp,
@@ -274,6 +279,7 @@ def avg_pool2d(
 
 
 @primitive(
+    kind=Images,
     meta=_sized_meta,
     triton="pool.avg_pool2d_backward",
     vjp=_mean_back_vjp,
@@ -312,6 +318,7 @@ def _adaptive_back_vjp(g: Tensor, g_shape: tuple) -> Tensor:
 
 
 @primitive(
+    kind=Images,
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d",
     vjp=_adaptive_vjp,
@@ -323,6 +330,7 @@ def adaptive_avg_pool2d(x: Any, *, size: Pair) -> Any:
 
 
 @primitive(
+    kind=Images,
     meta=_sized_meta,
     triton="pool.adaptive_avg_pool2d_backward",
     vjp=_adaptive_back_vjp,

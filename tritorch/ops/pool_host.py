@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime import host, parallel
+from ..runtime.layout import channels_last
 
 Pair = tuple[int, int]
 PIECE = 1 << 16  # elements of the input in a piece
@@ -96,9 +97,16 @@ def axes_of(
     return h, w
 
 
-def planes(x: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) as (N * C, H, W)."""
+def planes(x: np.ndarray, last: bool = False) -> np.ndarray:
+    """(N, C, H, W) as (N * C, H, W), or as (N, H, W, C) where channels come last."""
+    if last:
+        return x.transpose(0, 2, 3, 1)
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+
+def apart(v: np.ndarray, last: bool) -> np.ndarray:
+    """What each pixel has, (H, W), to be met by `planes`."""
+    return v[..., None] if last and v.ndim else v
 
 
 def by_planes(body: Callable[[slice], None], count: int, pixels: int) -> None:
@@ -121,7 +129,7 @@ def lowest(dtype: np.dtype) -> float | int:
 
 
 def _reduce(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) -> np.ndarray:
-    """`f` over the taps along dimension `dim` of (planes, H, W)."""
+    """`f` over the taps along dimension `dim` of `planes`."""
     lead = (slice(None),) * dim
     if axis.kernel == 1 and axis.covered:
         return x[(*lead, axis.taps[0][1])]
@@ -139,24 +147,25 @@ def _reduce(f: np.ufunc, x: np.ndarray, axis: Axis, initial: float, dim: int) ->
 
 def max_values(x: np.ndarray, h: Axis, w: Axis) -> np.ndarray:
     """The maxima of all windows; NaN where a window holds one."""
-    out = host.empty((*x.shape[:2], h.out, w.out), x.dtype)
-    source, target = planes(x), planes(out)
+    out = host.images((*x.shape[:2], h.out, w.out), x.dtype, x)
+    last = channels_last(x) is not None
+    source, target = planes(x, last), planes(out, last)
     low = lowest(x.dtype)
 
     def body(part: slice) -> None:
         lines = _reduce(np.maximum, source[part], w, low, 2)
         target[part] = _reduce(np.maximum, lines, h, low, 1)
 
-    by_planes(body, source.shape[0], h.size * w.size)
+    by_planes(body, source.shape[0], source[:1].size)
     return out
 
 
 def max_indices(x: np.ndarray, h: Axis, w: Axis) -> tuple[np.ndarray, np.ndarray]:
     """The maxima and where in the plane each lies: the first one, or the last NaN."""
-    out = host.empty((*x.shape[:2], h.out, w.out), x.dtype)
-    indices = host.empty(out.shape, np.dtype(np.int64))
-    source, target, where = planes(x), planes(out), planes(indices)
-    start = h.first()[:, None] * w.size + w.first()
+    out = host.images((*x.shape[:2], h.out, w.out), x.dtype, x)
+    indices, last = host.images(out.shape, np.dtype(np.int64), x), channels_last(x) is not None
+    source, target, where = (planes(a, last) for a in (x, out, indices))
+    start = apart(h.first()[:, None] * w.size + w.first(), last)
 
     def body(part: slice) -> None:
         values, at, block = target[part], where[part], source[part]
@@ -170,9 +179,10 @@ def max_indices(x: np.ndarray, h: Axis, w: Axis) -> tuple[np.ndarray, np.ndarray
                 if x.dtype.kind == "f":
                     better |= v != v
                 np.copyto(best, v, where=better)
-                np.copyto(place, _places(h, w, i, j, rows, columns), where=better)
+                there = _places(h, w, i, j, rows, columns)
+                np.copyto(place, apart(there, last), where=better)
 
-    by_planes(body, source.shape[0], h.size * w.size)
+    by_planes(body, source.shape[0], source[:1].size)
     return out, indices
 
 
@@ -203,8 +213,8 @@ def max_backward(g: np.ndarray, x: np.ndarray, out: np.ndarray, h: Axis, w: Axis
 
     The first row that holds the maximum gets it, and in that row the first column.
     """
-    result = host.empty(x.shape, g.dtype)
-    source, top, gradient, target = planes(x), planes(out), planes(g), planes(result)
+    result, last = host.images(x.shape, g.dtype, x), channels_last(x) is not None
+    source, top, gradient, target = (planes(a, last) for a in (x, out, g, result))
     low = lowest(x.dtype)
 
     def body(part: slice) -> None:
@@ -213,7 +223,7 @@ def max_backward(g: np.ndarray, x: np.ndarray, out: np.ndarray, h: Axis, w: Axis
         _route(gradient[part], lines, top[part], h, 1, into)
         _route(into, source[part], lines, w, 2, target[part])
 
-    by_planes(body, source.shape[0], h.size * w.size)
+    by_planes(body, source.shape[0], source[:1].size)
     return result
 
 
@@ -250,9 +260,10 @@ def average(
     x: np.ndarray, h: Axis, w: Axis, include_padding: bool, divisor: int | None
 ) -> np.ndarray:
     """The means of all windows, or their sums over `divisor`."""
-    out = host.empty((*x.shape[:2], h.out, w.out), x.dtype)
-    source, target = planes(x), planes(out)
-    scale = _scale(x.dtype, h, w, include_padding, divisor)
+    out = host.images((*x.shape[:2], h.out, w.out), x.dtype, x)
+    last = channels_last(x) is not None
+    source, target = planes(x, last), planes(out, last)
+    scale = apart(_scale(x.dtype, h, w, include_padding, divisor), last)
 
     def body(part: slice) -> None:
         rows = _reduce(np.add, source[part], h, 0, 1)
@@ -262,7 +273,7 @@ def average(
         else:
             np.divide(sums, scale, out=target[part])
 
-    by_planes(body, source.shape[0], h.size * w.size)
+    by_planes(body, source.shape[0], source[:1].size)
     return out
 
 
@@ -283,13 +294,14 @@ def average_backward(
     g: np.ndarray, h: Axis, w: Axis, include_padding: bool, divisor: int | None
 ) -> np.ndarray:
     """Each mean's gradient spread over its window."""
-    result = host.empty((*g.shape[:2], h.size, w.size), g.dtype)
-    gradient, target = planes(g), planes(result)
-    scale = _scale(g.dtype, h, w, include_padding, divisor)
+    result = host.images((*g.shape[:2], h.size, w.size), g.dtype, g)
+    last = channels_last(g) is not None
+    gradient, target = planes(g, last), planes(result, last)
+    scale = apart(_scale(g.dtype, h, w, include_padding, divisor), last)
 
     def body(part: slice) -> None:
         share = gradient[part] / scale
-        wide = np.zeros((share.shape[0], h.out, w.size), g.dtype)
+        wide = np.zeros((share.shape[0], h.out, w.size, *share.shape[3:]), g.dtype)
         for to, at in w.taps:
             wide[:, :, at] += share[:, :, to]
         into = target[part]
@@ -297,7 +309,7 @@ def average_backward(
         for to, at in h.taps:
             into[:, at] += wide[:, to]
 
-    by_planes(body, gradient.shape[0], h.size * w.size)
+    by_planes(body, gradient.shape[0], target[:1].size)
     return result
 
 

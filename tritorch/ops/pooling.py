@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from . import pool
 from .api import FUNCTIONAL, PUBLIC, with_out
 from .autocast import listed
+from .copy import as_images
 from .pool_host import output_size
 
 Sizes = int | Sequence[int]
@@ -171,7 +172,9 @@ def _max(
 ) -> Any:
     w = Windows(name, n, input, kernel_size, stride, padding, dilation, ceil_mode)
     if n == 3:
-        values, indices = _max_volumes(w, return_indices)
+        values, indices = (
+            None if t is None else as_images(t, w.input) for t in _max_volumes(w, return_indices)
+        )
     else:
         x = w.input if n == 2 else w.input[:, :, None]
         values, indices = _max_images(x, w.part(slice(0, n)), return_indices)

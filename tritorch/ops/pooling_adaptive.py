@@ -12,6 +12,7 @@ from .. import dtypes
 from ..tensor import Tensor
 from . import pool
 from .api import PUBLIC
+from .copy import as_images
 from .pool_host import bounds
 from .pooling import Sizes, across, frames, publish, tuple_of
 
@@ -57,6 +58,7 @@ def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor
         out = pool.adaptive_avg_pool2d(frames(x), size=size[1:])
         out = pool.adaptive_avg_pool2d(across(out), size=(size[0], size[1] * size[2]))
         out = out.reshape(*x._data.shape[:2], *size)
+        out = as_images(out, x) if size == (1, 1, 1) else out  # a mean, which keeps the order
     elif n == 2:
         out = pool.adaptive_avg_pool2d(x, size=size)
     else:
@@ -93,11 +95,11 @@ def _adaptive_max_images(x: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tens
     (rows, r), (columns, s) = _even(height, size[0]), _even(width, size[1])
     for dim, places, n in ((2, rows, height), (3, columns, width)):
         if len(places) != n or (places != np.arange(n)).any():
-            x = x.index_select(dim, _tensor(x, places))
+            x = as_images(x.index_select(dim, _tensor(x, places)), x)
     how = {"size": size, "kernel": (r, s), "stride": (r, s), "padding": (0, 0), "dilation": (1, 1)}
     values, found = pool.max_pool2d(x, **how)
     table = (rows[:, None] * width + columns).reshape(-1)
-    return values, _tensor(x, table)[found]
+    return values, as_images(_tensor(x, table)[found], x)
 
 
 def _tensor(x: Tensor, values: np.ndarray) -> Tensor:

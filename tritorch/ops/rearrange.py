@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes, errors
-from ..op import primitive, same_as
-from ..runtime import host
+from ..op import Images, primitive, same_as
+from ..runtime import host, layout
 from ..tensor import Tensor, from_data
 from .api import FUNCTIONAL, attach, public
+from .copy import copy_op
 from .join import check_list, copy_part, stack
 from .view import _expand, _slice, ints
 
@@ -74,6 +74,7 @@ def _roll_vjp(g: Tensor, shifts: tuple, dims: tuple) -> Any:
 
 
 @primitive(
+    kind=Images,
     name="roll",
     meta=same_as("x"),
     triton="copy.roll",
@@ -88,7 +89,7 @@ def _roll_vjp(g: Tensor, shifts: tuple, dims: tuple) -> Any:
 def roll_op(x: Any, *, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Any:
     if len(dims) != 1 or not x.size:
         return np.roll(x, shifts, dims)
-    (d,), out = dims, host.empty(x.shape, x.dtype)
+    (d,), out = dims, host.images(x.shape, x.dtype, x)
     n = x.shape[d]
     at, lead = shifts[0] % n, (ALL,) * dims[0]
     copy_part(out[(*lead, slice(at, n))], x[(*lead, slice(0, n - at))])
@@ -366,6 +367,12 @@ def _image(name: str, x: Tensor, factor: int, what: str) -> tuple[tuple[int, ...
     return shape[:-3], *shape[-3:]
 
 
+def _as_images(x: Tensor, input: Tensor, order: tuple[int, ...]) -> Tensor:
+    """The pieces `x` of images, copied in this order if the channels of `input` come last."""
+    last = input._data.ndim == 4 and layout.channels_last(input._data) is not None
+    return copy_op(x, order=order, dtype=x.dtype) if last else x
+
+
 @public(method=False)
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """`(*, C r^2, H, W)` as `(*, C, H r, W r)`: channels become sub-pixels.
@@ -382,6 +389,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     x = input.reshape(*lead, c // (r * r), r, r, h, w)  # type: ignore[attr-defined]
     n = len(lead)
     x = x.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
+    x = _as_images(x, input, (0, 2, 3, 4, 5, 1))
     return x.reshape(*lead, c // (r * r), h * r, w * r)
 
 
@@ -399,6 +407,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     x = input.reshape(*lead, c, h // r, r, w // r, r)  # type: ignore[attr-defined]
     n = len(lead)
     x = x.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
+    x = _as_images(x, input, (0, 4, 5, 1, 2, 3))
     return x.reshape(*lead, c * r * r, h // r, w // r)
 
 
@@ -419,8 +428,8 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
             f"channel_shuffle: Number of groups to divide channels in must be positive and divide "
             f"the number of channels; got {groups} for {c} channels"
         )
-    x = input.reshape(shape[0], groups, c // groups, math.prod(shape[2:]))  # type: ignore
-    return x.transpose(1, 2).reshape(shape)
+    x = input.reshape(shape[0], groups, c // groups, *shape[2:]).transpose(1, 2)  # type: ignore
+    return _as_images(x, input, (0, 3, 4, 1, 2)).reshape(shape)  # type: ignore[attr-defined]
 
 
 for _f in (pixel_shuffle, pixel_unshuffle, channel_shuffle):

@@ -121,6 +121,14 @@ def empty(shape: tuple[int, ...], dtype: np.dtype, *operands: np.ndarray) -> np.
     return poison(out) if poisoned else out
 
 
+def images(shape: tuple[int, ...], dtype: np.dtype, like: np.ndarray) -> np.ndarray:
+    """An uninitialised array, with channels last where those of `like` are."""
+    order = layout.channels_last(like)
+    if order is None:
+        return empty(shape, dtype)
+    return empty(tuple([shape[d] for d in order]), dtype).transpose(layout.inverse(order))
+
+
 def poison(x: np.ndarray) -> np.ndarray:
     """The array, filled with NaN, or -1 in integers: for tests, to show reads of fresh memory."""
     if x.nbytes and x.dtype.kind not in "OUSMm":

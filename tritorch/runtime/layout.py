@@ -1,7 +1,8 @@
-"""The order of dimensions in memory of a result: PyTorch's rule, one for the host and for devices.
+"""The order of dimensions in memory of a result: PyTorch's rules, one for the host and for devices.
 
-Elementwise results and copies keep the order of what they are made from, so that channels last stay
-last; everything else comes in the ordinary order, the last dimension fastest.
+Elementwise results and copies keep the order of what they are made from (`order`). Results of
+convolutions, pooling and their like have channels last where their images do (`channels_last`).
+Everything else comes in the ordinary order, the last dimension fastest.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+CHANNELS_LAST = ((0, 2, 3, 1), (0, 2, 3, 4, 1))  # of images, of volumes; from the slowest
 
 
 def order(shape: Sequence[int], *operands: Any) -> tuple[int, ...] | None:
@@ -63,6 +66,21 @@ def _compare(shape: tuple[int, ...], strides: list[list[int]], a: int, b: int) -
             if shape[a] > shape[b]:
                 return 1
     return 0
+
+
+def channels_last(x: Any) -> tuple[int, ...] | None:
+    """The dimensions from the slowest where the strides of images or volumes `x` say that channels
+    come last; None for the ordinary order, also where one element in a dimension leaves it open.
+    """
+    shape, strides = x.shape, x.strides
+    if not 4 <= len(shape) <= 5 or strides[-1] < strides[1] or not strides[1]:
+        return None
+    order, least = CHANNELS_LAST[len(shape) - 4], 0
+    for d in reversed(order):
+        if not shape[d] or strides[d] < least or (not d and least == strides[1]):
+            return None
+        least = strides[d] * shape[d]
+    return order
 
 
 def inverse(order: Sequence[int]) -> tuple[int, ...]:
