@@ -294,10 +294,43 @@ def test_in_place_calls_done_again_write_their_own_input() -> None:
     driver.fake_parameters(3)
     for _ in range(3):
         a, b = (tritorch.empty(6, device="cuda") for _ in range(2))
-        a.add_(b)
+        assert a.add_(b) is a and a._version == 1
         assert list(last().parameters[:3]) == [a.data_ptr(), a.data_ptr(), b.data_ptr()]
         a.add_(a)
         assert list(last().parameters[:3]) == [a.data_ptr()] * 3
+
+
+def test_out_of_calls_done_again_is_their_own() -> None:
+    driver.fake_parameters(4)
+    for _ in range(3):
+        a, b, c = (tritorch.empty(6, device="cuda") for _ in range(3))
+        assert tritorch.add(a, b, out=c) is c and c._version == 1
+        assert list(last().parameters[:4]) == [t.data_ptr() for t in (c, a, b)] + [6]
+        tritorch.mul(a, 3.0, out=c)
+        assert list(last().parameters[:2]) == [c.data_ptr(), a.data_ptr()]
+        tritorch.exp(a, out=c)
+        assert list(last().parameters[:3]) == [c.data_ptr(), a.data_ptr(), 6]
+
+
+def test_what_is_done_again_is_checked_as_before() -> None:
+    a, b, c = (tritorch.empty(6, device="cuda") for _ in range(3))
+    whole = tritorch.empty(6, dtype=tritorch.int64, device="cuda")
+    for _ in range(2):
+        tritorch.add(a, b, out=c)
+    with pytest.raises(RuntimeError, match="can't be cast to the desired output type"):
+        tritorch.add(a, b, out=whole)
+    with pytest.warns(UserWarning, match="was resized"):
+        tritorch.add(a, b, out=tritorch.empty(5, device="cuda"))
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        tritorch.add(a, b, out=tritorch.empty(1, device="cuda").expand(6))
+    w = tritorch.empty(6, device="cuda", requires_grad=True)
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        tritorch.add(a, w, out=c)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        w.add_(a)
+    y = w * 2
+    y.add_(a)
+    assert type(y.grad_fn).__name__ == "AddBackward0"
 
 
 def test_scratch_of_a_call_done_again_is_fresh() -> None:
@@ -582,6 +615,18 @@ def test_a_training_step_is_captured_with_its_optimizer(name: str) -> None:
             assert count.parameters[2] == step_by.parameters[1]  # the factors
             cells = (ctypes.c_int64 * 2).from_address(count.parameters[0])
             assert list(cells) == [t.data_ptr() for t in counts]
+
+
+def test_a_learning_rate_on_the_device_is_read_there() -> None:
+    """As a graph replays it, of SGD, which counts no steps."""
+    driver.fake_parameters(2)
+    optimizer, step = trained("SGD", lr=tritorch.tensor(0.1).cuda(), momentum=0.9)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        step()
+    g.replay()
+    assert last().name == b"sgd_kernel"
+    assert last().parameters[1] == optimizer.param_groups[0]["lr"].data_ptr()
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RMSprop", "Rprop"])

@@ -739,7 +739,11 @@ def test_sgd(dtype: Any, momentum: float, nesterov: bool, first: bool, maximize:
         launch, None, params=arrays[0], grads=arrays[1],
         buffers=arrays[2] if momentum else None, lr=0.1, momentum=momentum, dampening=dampening,
         weight_decay=0.01, nesterov=nesterov, maximize=maximize, first=first)  # fmt: skip
+    optim.sgd(
+        launch, None, params=arrays[1], grads=arrays[0], lr=to_device(np.array(0.5, np.float32))
+    )
     for k, (p, g, b) in enumerate(zip(*([a.astype(float) for a in s] for s in state))):
+        given = g
         g = (-g if maximize else g) + 0.01 * p
         if momentum:
             b = g if first else momentum * b + (1 - dampening) * g
@@ -747,6 +751,7 @@ def test_sgd(dtype: Any, momentum: float, nesterov: bool, first: bool, maximize:
         tolerance = {2: 1e-2, 4: 2e-6, 8: 1e-14}[np.dtype(dtype).itemsize]
         close(arrays[0][k], p - 0.1 * g, tolerance)
         close(arrays[2][k], b, tolerance)
+        close(arrays[1][k], given - 0.5 * (p - 0.1 * g), tolerance)
 
 
 @interpreter
@@ -831,6 +836,8 @@ CASES: dict[str, tuple[Callable[[], Any], int, int]] = {
     "adam float64": (lambda: _steps(optim.adam, float64, ADAM, step=1), 128, 128),
     "sgd float16": (lambda: _steps(optim.sgd, float16, ("params", "grads", "buffers"), lr=0.1,
                                    momentum=0.9), 64, 64),
+    "sgd of a rate on the device": (lambda: _steps(optim.sgd, float32, ("params", "grads"),
+                                                   lr=meta((), float32)), 128, 128),
 }  # fmt: skip
 SAMPLE = {("sm_90", name) for name in (
     "copy", "copy rows", "copy transposed", "gather", "index_select", "embedding backward", "adam",

@@ -306,6 +306,24 @@ def test_capturable_steps_in_the_interpreter(name: str, options: dict) -> None:
         close(a, b.cpu())
 
 
+@pytest.mark.interpreter
+@pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
+@pytest.mark.parametrize("dtype", [tritorch.float64, tritorch.complex128])
+def test_a_learning_rate_on_the_device(dtype: tritorch.dtype) -> None:
+    """SGD reads it where it lies, also where no kernel serves, as for complex parameters."""
+    results = []
+    for where in ("cpu", "cuda"):
+        lr = tritorch.tensor(0.5, device=where)
+        p = nn.Parameter(tritorch.ones(3, dtype=dtype, device=where))
+        optimizer = optim.SGD([p], lr=lr, momentum=0.5)
+        for _ in range(3):
+            p.grad = tritorch.full_like(p, 2)
+            optimizer.step()
+            lr.mul_(0.5)
+        results.append(p.detach().cpu())
+    assert [r.real.tolist() for r in results] == [[1 - 1 - 0.25 * 3 - 0.125 * 3.5] * 3] * 2
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not memory.available() or memory.interpreted(), reason="needs a GPU")
 @pytest.mark.parametrize(("name", "options"), ALL, ids=IDS)

@@ -129,12 +129,16 @@ def address(p_row, COLUMN: tl.constexpr, TYPE: tl.constexpr):
 @triton.jit(do_not_specialize=SETTINGS)
 def sgd_kernel(
     p_table,  # (t, 5): first program, elements, addresses of x, g and b
+    p_lr,  # (1,): the learning rate; read where LR_ON_DEVICE
     t, lr: tl.int64, momentum: tl.int64, damping: tl.int64, decay: tl.int64,
+    LR_ON_DEVICE: tl.constexpr,
     MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, MAXIMIZE: tl.constexpr, FIRST: tl.constexpr,
     X: tl.constexpr, G: tl.constexpr, B: tl.constexpr, ALIGNED: tl.constexpr, ACC: tl.constexpr,
     STEPS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """One step of stochastic gradient descent on t tensors."""
+    if LR_ON_DEVICE:
+        lr = tl.load(p_lr).to(tl.float64).to(tl.int64, bitcast=True)
     p_row, n, i = find(p_table, t, 5, STEPS)
     p_x = address(p_row, 2, X)
     p_g = address(p_row, 3, G)
@@ -216,20 +220,24 @@ def adam_kernel(
 
 def sgd(
     launch: Any, out: None = None, *, params: Sequence[Any], grads: Sequence[Any],
-    buffers: Sequence[Any] | None = None, lr: float, momentum: float = 0.0, dampening: float = 0.0,
+    buffers: Sequence[Any] | None = None, lr: Any, momentum: float = 0.0, dampening: float = 0.0,
     weight_decay: float = 0.0, nesterov: bool = False, maximize: bool = False, first: bool = False,
 ) -> Any:  # fmt: skip
     """A step of SGD in place; with `first` the momentum buffers are filled, not read.
 
+    `lr` may be an array of one element: what a graph replays follows its changes.
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
     ICML 2013; PyTorch's form of it.
     """
-    settings = [bits(v, True) for v in (lr, momentum, 1 - dampening, weight_decay)]
+    given = hasattr(lr, "ptr")
+    rate = 0.0 if given else lr
+    settings = [bits(v, True) for v in (rate, momentum, 1 - dampening, weight_decay)]
     constants = {
-        "MOMENTUM": momentum != 0, "NESTEROV": nesterov, "MAXIMIZE": maximize, "FIRST": first,
+        "LR_ON_DEVICE": given, "MOMENTUM": momentum != 0, "NESTEROV": nesterov,
+        "MAXIMIZE": maximize, "FIRST": first,
     }  # fmt: skip
     columns = [params, grads, params if buffers is None else buffers]
-    return _step(launch, sgd_kernel, columns, "XGB", settings, constants)
+    return _step(launch, sgd_kernel, columns, "XGB", settings, constants, lr if given else None)
 
 
 def adam(
@@ -291,9 +299,10 @@ def adamw(launch: Any, out: None = None, **settings: Any) -> Any:
 
 def _step(
     launch: Any, kernel: Any, columns: Sequence[Sequence[Any]], names: Sequence[str],
-    settings: list[int], constants: dict[str, Any], factors: Any = None,
+    settings: list[int], constants: dict[str, Any], beside: Any = None,
 ) -> Any:  # fmt: skip
-    """Launch `kernel` for each set of dtypes; that of Adam gets factors, and their rows."""
+    """Launch `kernel` for each set of dtypes, with what it reads beside the table: a learning
+    rate, or the factors of Adam's steps, of which the table has the rows."""
     numbered = "COUNTED" in constants
     rows = [(i, row) for i, row in enumerate(zip(*columns)) if row[0].size]
     if not all(_alike(row) for _, row in rows):
@@ -309,7 +318,7 @@ def _step(
         extra |= {"ALIGNED": aligned, "ACC": _accumulation(first), "BLOCK": BLOCK,
                   "STEPS": max(len(group) - 1, 0).bit_length()}  # fmt: skip
         table = launch.table(cells)
-        pointers = [table, table if factors is None else factors] if numbered else [table]
+        pointers = [table, table if beside is None else beside]
         launch(kernel, (programs,), [*pointers, len(group), *settings], constants | extra)
     return None
 

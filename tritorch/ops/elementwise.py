@@ -19,8 +19,9 @@ from ..autograd.mode import state
 from ..dtypes import DType
 from ..op import Op, check_devices, imported
 from ..runtime import host, layout, parallel, replay
-from ..runtime.quiet import enter, leave, quiet
+from ..runtime.quiet import quiet
 from ..tensor import Tensor, wrap
+from .elementwise_short import written
 
 NO_PARAMS: dict = {}
 SCALARS = bool | int | float | complex
@@ -306,51 +307,10 @@ class Elementwise(Op):
 
     def inplace(self, *inputs: Any, **params: Any) -> Tensor:
         x = inputs[0]
-        if self.written(x, inputs):
+        if written(self, x, inputs):
             x.storage_.bump(f"{self.name}_")
             return x
         return super().inplace(*inputs, **params)
-
-    def written(self, out: Tensor, inputs: Sequence) -> bool:
-        """Whether the result was written into `out` the short way, without what checks and
-        history ask for: small arrays in order, of one shape and dtype, or floats."""
-        data, dtype = out._data, out.dtype
-        if (
-            data.__class__ is not np.ndarray
-            or not self.short
-            or data.size > parallel.BIG
-            or not data.flags.c_contiguous
-            or state.transforms
-            or "_inference" in out.__dict__
-            or self.alike().get(dtype) is not dtype
-        ):
-            return False
-        operands: list = []
-        for x in inputs:
-            if isinstance(x, Tensor):
-                d = x._data
-                if x.dtype is not dtype or d.__class__ is not np.ndarray or d.shape != data.shape:
-                    return False
-                if not d.flags.c_contiguous:
-                    return False
-                if state.grad and (x._edge is not None or x._view is not None):
-                    return False
-                if x is not out and x._storage is not None and x._storage is out._storage:
-                    return False
-                operands.append(d)
-            elif x.__class__ is float and dtype.category == 2:
-                operands.append(x)
-            else:
-                return False
-        token = enter()
-        try:
-            as_number = data.dtype.type
-            self.loop(*[as_number(x) if x.__class__ is float else x for x in operands], out=data)
-        except (ValueError, OverflowError):  # the long way says what is wrong
-            return False
-        finally:
-            leave(token)
-        return True
 
     def write(self, x: Tensor, inputs: Sequence, params: dict) -> None:
         self.check_result(f"{self.name}_", x, inputs)

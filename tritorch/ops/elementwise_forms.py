@@ -12,46 +12,11 @@ from .. import dtypes
 from ..autograd.mode import state
 from ..autograd.node import OpNode
 from ..op import check_writable, copy_data, users_level
-from ..runtime import host, parallel, replay
-from ..runtime.array import Array
+from ..runtime import host, parallel
 from ..runtime.quiet import enter, leave
 from ..tensor import Storage, Tensor, wrap
 from .elementwise import NO_PARAMS, RESULTS, SCALARS, Elementwise
-
-
-def again(op: Elementwise, inputs: tuple, d: Any, e: Any = None) -> Any:
-    """What the launches of an earlier call like this give, on devices; None where none was.
-
-    The key is `replay.kind`'s, made in one piece for an array and an array or number.
-    """
-    owner = getattr(d.memory, "owner", None)
-    if owner is None or owner.replays is None:
-        return None
-    kind, default = e.__class__, dtypes.get_default_dtype()
-    if kind is Array:
-        if getattr(e.memory, "owner", None) is not owner:
-            return None
-        key = (
-            op, d.shape, d.strides, d.dtype, d.ptr & 15, e.shape, e.strides, e.dtype, e.ptr & 15,
-            default,
-        )  # fmt: skip
-        arrays: tuple = (d, e)
-    elif e is None and len(inputs) == 1:
-        key = (op, d.shape, d.strides, d.dtype, d.ptr & 15, default)
-        arrays = (d,)
-    elif (kind is float or kind is int) and d.dtype.category == 2:
-        key = (op, d.shape, d.strides, d.dtype, d.ptr & 15, kind, default)
-        arrays = (d, e)
-    else:
-        return None
-    known = owner.replays.get(key)
-    if known is None:
-        found = op._kind(inputs, None)
-        known = None if found is None else owner.replays.get(found[1])
-        if known is None:
-            return None
-        replay.keep(owner, key, known)
-    return op._again(known, owner, None, arrays)[0]
+from .elementwise_short import again, written
 
 
 def unary_call(op: Elementwise, named: str = "input") -> Callable[[Tensor], Tensor]:
@@ -207,6 +172,10 @@ def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
     """The operator with `out=`: resized where empty, written without a copy."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    plain = out._edge is None and (out._view is None or not out.requires_grad)
+    if plain and written(op, out, inputs):
+        out.storage_.bump(op.name)
+        return out
     if state.grad and (
         out.requires_grad or any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     ):
@@ -214,9 +183,6 @@ def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
             f"{op.name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad."
         )
-    if out._edge is None and op.written(out, inputs):
-        out.storage_.bump(op.name)
-        return out
     resize_out(op.name, out, op.spec(*inputs)[0])
     check_writable(op.name, out)
     op.check_result(op.name, out, inputs)

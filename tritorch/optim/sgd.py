@@ -83,9 +83,8 @@ class SGD(Stepper):
         return True
 
     def constants(self, group: dict[str, Any], step: bool) -> tuple:
-        lr = group["lr"] if group["differentiable"] else number(group["lr"])
         return (
-            -lr,
+            self.rate(group),
             group["weight_decay"],
             group["momentum"],
             1.0 if step else 1 - group["dampening"],
@@ -108,17 +107,26 @@ class SGD(Stepper):
                 g = d
             else:
                 g = b
-        p += g * rate
+        p -= g * rate
+
+    def rate(self, group: dict[str, Any]) -> Any:
+        """The learning rate as a number; a tensor where it has a gradient, or lies on a device as
+        the parameters do: it is read there, so that a graph follows its changes."""
+        lr = group["lr"]
+        beside = isinstance(lr, Tensor) and not lr.is_cpu
+        beside = beside and not any(p.is_cpu for p in group["params"])
+        return lr if group["differentiable"] or beside else number(lr)
 
     def launch(
         self, kernels: Any, launch: Any, columns: list, group: dict[str, Any], step: bool
     ) -> Any:
+        lr = self.rate(group)
         return kernels.sgd(
             launch,
             params=columns[0],
             grads=columns[1],
             buffers=columns[2] if group["momentum"] else None,
-            lr=number(group["lr"]),
+            lr=lr.to(columns[0][0].device)._data if isinstance(lr, Tensor) else lr,
             momentum=group["momentum"],
             dampening=group["dampening"],
             weight_decay=group["weight_decay"],
