@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 MAP = re.compile(r"(<!-- map: part (\d) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -42,6 +43,7 @@ def execute(notebook: Any, limit: float) -> None:
         notebook,
         kernel_name="python3",
         record_timing=False,
+        extra_arguments=["--log-level=ERROR"],  # a newer kernel warns that it runs over TCP
         resources={"metadata": {"path": str(HERE)}},
     )
     end = time.monotonic() + limit
@@ -91,7 +93,7 @@ def run(path: Path, limit: float, write: bool) -> str:
     try:
         execute(notebook, limit)
     except CellExecutionError as error:
-        return str(error)
+        return COLOUR.sub("", str(error)).strip()
     except DeadKernelError:
         return "the kernel died"
     except TimeoutError:
@@ -154,15 +156,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=90, help="seconds for each (default: 90)")
     options = parser.parse_args(argv)
     third = datetime.date.today().toordinal() % 3 if options.third else None
-    failed = 0
-    for path in notebooks(options.names, third):
+    chosen, failed = notebooks(options.names, third), []
+    for path in chosen:
         start = time.perf_counter()
         problem = run(path, options.limit, options.write)
-        failed += bool(problem)
+        failed += [path.stem] * bool(problem)
         print(f"{path.stem:32} {time.perf_counter() - start:5.1f} s  {problem or 'ok'}", flush=True)
-    if options.write and not failed:
+    if failed:
+        print(f"tutorials: {len(failed)} of {len(chosen)} failed: {', '.join(failed)}")
+    elif options.write:
         draw_map(HERE / "README.md")
-    return int(failed > 0)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

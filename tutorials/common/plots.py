@@ -124,7 +124,9 @@ def boxes(axes: Any, rectangles: Any, labels: Sequence[Any], colour: str = ORANG
                 (x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, color=colour, linewidth=1.4
             )
         )
-        axes.text(x0, y0 - 1, str(label), color=colour, fontsize=8, va="bottom")
+        if label != "":
+            box = {"facecolor": colour, "edgecolor": colour, "pad": 0.8}
+            axes.text(x0 - 0.5, y0 - 0.5, str(label), fontsize=7, va="bottom", bbox=box)
 
 
 def graph(
@@ -144,13 +146,16 @@ def graph(
     place = _columns(order, depth, parents)
     width = max(sum(d == row for d in depth.values()) for row in depth.values())
     rows = max(depth.values()) + 1
-    figure, axes = plt.subplots(figsize=(max(1.55 * width, 4), 0.62 * rows + 0.2))
+    lines = {node: len(label(node).splitlines()) for node in order}
+    inches = 0.46 + 0.16 * max(lines.values())  # from row to row
+    figure, axes = plt.subplots(figsize=(max(1.55 * width, 4), inches * rows + 0.2))
+    half = {node: (0.06 + 0.07 * lines[node]) / inches for node in order}
     for node in order:
         for parent in parents(node):
             axes.annotate(
                 "",
-                (place[node], -depth[node] + 0.2),
-                (place[parent], -depth[parent] - 0.2),
+                (place[node], -depth[node] + half[node]),
+                (place[parent], -depth[parent] - half[parent]),
                 arrowprops={"arrowstyle": "-|>", "color": "#777777", "shrinkA": 0, "shrinkB": 0},
             )
         leaf = not parents(node)
