@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import itertools
 import json
+import os
 import re
-from collections.abc import Iterable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tritorch
-from tritorch.perf import accuracy, cli, clock, models, records, results, session, sweeps
+from tritorch.perf import (
+    accuracy,
+    cli,
+    clock,
+    memory as memory_of,
+    models,
+    records,
+    results,
+    session,
+    sweeps,
+)
 from tritorch.perf.estimate import estimate
 from tritorch.perf.figures import Figure, PointFigure
-from tritorch.perf.peers import double_reference, drawn, peers
+from tritorch.perf.peers import Peer, double_reference, drawn, peers
+from tritorch.perf.progress import progress
 from tritorch.perf.specs import Bools, Complexes, Reals
-from tritorch.runtime import memory
+from tritorch.runtime import host, memory
 
 pytestmark = pytest.mark.skipif(memory.interpreted(), reason="measures the CPU")
 
@@ -47,6 +64,18 @@ def test_keys_are_unique() -> None:
 def test_every_operator_of_the_record_has_a_case() -> None:
     missing = [name for name, case in records.cases().items() if case is None]
     assert not missing, "add these to tritorch/perf/records.py"
+
+
+def test_every_case_runs_where_nothing_else_is_imported() -> None:
+    """As in a report: what another test has imported is not there."""
+    code = (
+        "from tritorch.perf import clock, peers, records\n"
+        "ours = peers.peers([], 'cpu'); points = records.points()\n"
+        "for p in points: clock.runners(p, ours)[0].once()\n"
+        "print(len(points))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) > 200, done.stderr
 
 
 def test_a_figure_has_times_errors_and_traffic() -> None:
@@ -108,13 +137,152 @@ def test_what_was_measured_before_an_interrupt_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     replaced(monkeypatch, "tanh", stopped)
+    whole = ["--operator", "^add$", *CHEAP, "--out", str(tmp_path), "--budget", "0"]
+    assert cli.main(whole) == 0
+    last = results.read(tmp_path / "report.json")
     assert cli.main(["--operator", "^(add|exp|tanh)$", *CHEAP, "--out", str(tmp_path)]) == 130
-    found = results.read(tmp_path / "report.json")
+    assert results.read(tmp_path / "report.json") == last and gc.isenabled()
+    found = results.report(tmp_path / "unfinished.json")
     assert {p["operator"] for p in found["points"]} == {"add", "exp"}
-    assert found["left"] == ["tanh float32 1024"] and "interrupted" in capsys.readouterr().err
-    assert gc.isenabled()
-    cli.main(["--operator", "^add$", *CHEAP, "--out", str(tmp_path), "--budget", "0"])
-    assert results.read(tmp_path / "earlier.json") == found
+    said = capsys.readouterr()
+    assert found["left"] == ["tanh float32 1024"] and "interrupted; so far" in said.out
+    assert f"--page {tmp_path / 'unfinished.json'}" in said.err
+    assert cli.main(whole) == 0 and not (tmp_path / "unfinished.json").exists()
+    assert results.read(tmp_path / "earlier.json") == last
+
+
+def only_ours(lib: object, x: object) -> object:
+    if lib is not tritorch:
+        raise RuntimeError("refused: on purpose")
+    return x.exp()  # type: ignore[attr-defined]
+
+
+class Other(Peer):
+    """NumPy's tensors, in a library that has nothing else."""
+
+    def __init__(self) -> None:
+        self.name, self.device, self.lib = "torch", "cpu", np
+
+    def tensors(self, arrays: Sequence[np.ndarray], dtype: str) -> list:
+        return list(arrays)
+
+
+def test_a_library_that_fails_leaves_the_others_whole() -> None:
+    p = point("exp")
+    p = p._replace(case=p.case._replace(call=only_ours))
+    run = session.Session("cpu", peers(["numpy"], "cpu"), 0.01, 5.0)
+    figure = PointFigure(p, [*run.peers, Other()], "cpu")
+    run.figures = [figure]
+    for _ in range(2):
+        figure.visit(0.002)
+    found = run.results
+    assert found["failed"] == {f"{p.key}, torch": "RuntimeError: refused: on purpose"}
+    assert list(found["points"][0]["times"]) == ["tritorch", "numpy"]
+
+
+@pytest.mark.oracle
+def test_torch_compile_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+
+    def compiled(call: object, dynamic: bool) -> object:
+        def run(x: object) -> None:
+            raise RuntimeError("no compiler\nand more")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(ValueError, match=r"does not work here; it needs a C\+\+ .*: no compiler$"):
+        peers(["torch.compile"], "cpu")
+
+
+def test_a_process_that_is_ended_keeps_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(lib: object, x: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    before = signal.getsignal(signal.SIGTERM)
+    replaced(monkeypatch, "tanh", ended)
+    assert cli.main(["--operator", "^(exp|tanh)$", *CHEAP, "--out", str(tmp_path)]) == 130
+    found = results.report(tmp_path / "unfinished.json")
+    assert [p["operator"] for p in found["points"]] == ["exp"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_choice_of_operators_leaves_the_report_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["--operator", "^exp$", *CHEAP, "--no-open"]) == 0
+    (report,) = (tmp_path / "perf" / "results").rglob("report.json")
+    assert report.parent.name == "filtered"
+
+
+def test_a_report_that_cannot_be_read_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "report.json").write_text("{")
+    shown = []
+    monkeypatch.setattr(cli.webbrowser, "open", shown.append)
+    options = ["--operator", "^exp$", *CHEAP, "--out", str(tmp_path), "--open"]
+    assert cli.main(options) == 0
+    assert "nothing is compared with the report before" in capsys.readouterr().err
+    assert results.report(tmp_path / "report.json")["points"]
+    assert not (tmp_path / "earlier.json").exists()
+    assert shown == [(tmp_path / "report.html").as_uri()]
+
+
+def test_without_matplotlib_results_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for name in ("page", "plots"):
+        monkeypatch.delitem(sys.modules, f"tritorch.perf.{name}", raising=False)
+        monkeypatch.delattr(tritorch.perf, name, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n: None if n == "matplotlib" else find(n)
+    )
+    assert cli.main(["--operator", "^exp$", *CHEAP, "--out", str(tmp_path)]) == 1
+    assert results.report(tmp_path / "report.json")["points"]
+    said = capsys.readouterr().err
+    assert said.startswith("no report will be drawn: matplotlib is missing: pip install")
+    assert "no report without matplotlib" in said
+
+
+def test_memory_is_what_lives_at_once_whatever_the_pool_keeps() -> None:
+    (ours,) = peers([], "cpu")
+
+    def call() -> tritorch.Tensor:
+        x = tritorch.empty(1 << 18) + tritorch.empty(1 << 18)  # three megabytes live
+        del x
+        return tritorch.empty(1 << 18).add_(1)
+
+    limit = host.pool.limit
+    found = memory_of.peak(clock.Runner(ours, call, [[]]), "cpu")
+    assert 3 << 20 <= found < (3 << 20) + (1 << 18) and host.pool.limit == limit
+
+
+@pytest.mark.oracle
+def test_memory_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    _, theirs = peers(["torch"], "cpu")
+    call = lambda: torch.zeros(1 << 18) + torch.zeros(1 << 18)  # noqa: E731
+    assert memory_of.peak(clock.Runner(theirs, call, [[]]), "cpu") == 3 << 20
+
+
+def test_progress_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    now = itertools.count(0, 3)  # seconds, a job takes three
+    monkeypatch.setattr("tritorch.perf.progress.time.perf_counter", lambda: next(now))
+    assert list(progress(range(8), "round 1", names="abcdefgh", most=30)) == list(range(8))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"round 1  [{'.' * 30}] 0/8  3 s of 30  a"
+    assert second == f"round 1  [{'#' * 15}{'.' * 15}] 4/8  15 s of 30  e"
 
 
 def test_what_the_time_does_not_reach_is_listed(capsys: pytest.CaptureFixture) -> None:
@@ -151,7 +319,7 @@ def test_rounds_go_on_with_what_is_least_sure(monkeypatch: pytest.MonkeyPatch) -
     run.run([], with_models=False)
     assert {len(f.visits) for f in calm} <= {session.VISITS, session.VISITS + 1}
     assert session.VISITS + 1 < len(noisy.visits) <= run.most
-    assert len(kept) >= session.VISITS and len(kept[0]["points"]) == 9
+    assert len(kept) >= session.VISITS and not kept[0]["points"] and len(kept[1]["points"]) == 9
 
 
 def test_threads_that_wait_in_a_loop_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +429,9 @@ def report(times: float = 10.0, uncertainty: float = 0.01, torch: float | None =
         "ratio": {"torch": torch / times} if torch else {},
         "uncertainty": dict.fromkeys(visits, uncertainty),
     }
-    return {"format": results.FORMAT, "points": [row], "models": []}
+    machine = {"device": "a", "kind": "cpu", "threads": 2, "date": "2026-11-29", "versions": {}}
+    kept = {"points": [row], "models": [], "failed": {}, "left": [], "limits": {}, "hosts": []}
+    return {"format": results.FORMAT, "machine": machine, **kept}
 
 
 def test_compare_finds_what_is_slower_than_the_noise(tmp_path: Path, capsys) -> None:
@@ -269,7 +439,7 @@ def test_compare_finds_what_is_slower_than_the_noise(tmp_path: Path, capsys) -> 
     for path, found in ((old, report()), (new, report(13.0)), (noisy, report(13.0, 0.2))):
         results.write(path, found)
     assert cli.main(["--compare", str(old), str(new)]) == 1
-    assert re.search(r"slower +1.30x .*noise 5%.*exp: 10.0 -> 13.0 us", capsys.readouterr().out)
+    assert re.search(r"slower +1.30x .*noise 6%.*exp: 10.0 -> 13.0 us", capsys.readouterr().out)
     assert cli.main(["--compare", str(new), str(old)]) == 0
     assert "faster" in capsys.readouterr().out
     assert cli.main(["--compare", str(old), str(noisy)]) == 0
@@ -300,6 +470,43 @@ def test_results_without_uncertainties_can_be_compared() -> None:
     assert change.factor == pytest.approx(1.02) and not change.slower
 
 
+def test_compare_finds_a_planted_regression(tmp_path: Path, capsys) -> None:
+    """In a committed report: twice the time of one operator, and of another within its noise."""
+    folder = Path(tritorch.__file__).parent.parent / "perf" / "results" / "amd-epyc"
+    new = results.report(folder / "report.json")
+    sure = [p for p in new["points"] if p.get("uncertainty", {}).get("torch", 1.0) < 0.05]
+    for row, factor in zip(sure, (2.0, 1.0 + sure[1]["uncertainty"]["torch"])):
+        row["ratio"] = {name: ratio / factor for name, ratio in row["ratio"].items()}
+    results.write(tmp_path / "new", new)
+    assert cli.main(["--compare", str(folder / "report.json"), str(tmp_path / "new")]) == 1
+    (line,) = [n for n in capsys.readouterr().out.splitlines() if n.startswith("slower")]
+    assert "2.00x" in line and sure[0]["key"] in line
+    assert cli.main(["--compare", str(folder / "report.json"), str(folder / "report.json")]) == 0
+
+
+def test_compare_finds_what_fails_now_and_says_what_cannot_be_compared(
+    tmp_path: Path, capsys
+) -> None:
+    old, new = report(), report()
+    new["points"], new["failed"] = [], {"exp": "RuntimeError: no"}
+    new["machine"] = {**new["machine"], "threads": 4}
+    for name, found in (("old", old), ("new", new)):
+        results.write(tmp_path / name, found)
+    assert cli.main(["--compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
+    said = capsys.readouterr()
+    assert "fails now  exp: RuntimeError: no" in said.out and "1 in one only" in said.out
+    assert "of different machines: a, 2 threads; a, 4 threads" in said.err
+    results.write(tmp_path / "new", {"format": results.FORMAT, "machine": {}, "kernels": []})
+    assert cli.main(["--compare", str(tmp_path / "old"), str(tmp_path / "new")]) == 2
+    assert "not a report of what was measured" in capsys.readouterr().err
+
+
+def test_noise_is_one_of_logarithms() -> None:
+    (change,) = results.changes(report(10.0, 0.2), report(24.0, 0.2))
+    assert change.noise == pytest.approx(np.expm1(results.SIGMAS * np.hypot(0.2, 0.2)))
+    assert not change.slower
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"format": 99}', "[1]", "\x00"])
 def test_files_that_are_no_results_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.json"
@@ -316,11 +523,20 @@ def test_files_that_are_no_results_are_refused(tmp_path: Path, text: str) -> Non
         (["--operator", "no such"], "no operator is left"),
         (["--against", "jax", "--operator", "^exp$"], "not one of numpy"),
         (["--targets", "sm_1"], "not one of sm_80"),
+        (["--operator", "("], "'(' is no regular expression: missing )"),
+        (["--shapes", "["], "'[' is no regular expression"),
+        (["--budget", "-3"], "'-3' is no number of seconds"),
+        (["--seconds", "nan"], "'nan' is no number of seconds"),
+        (["--page", "nowhere.json"], "nowhere.json: there is no such file"),
+        (["--operator", "^exp$", "--device", "cpu", "--out", __file__], "cannot read or write"),
     ],
 )
 def test_wrong_arguments_say_what_would_be_right(args: list, message: str, capsys) -> None:
-    assert cli.main(args) == 2
-    assert message in capsys.readouterr().err
+    try:
+        code = cli.main(args)
+    except SystemExit as stopped:  # of argparse
+        code = stopped.code
+    assert code == 2 and message in capsys.readouterr().err
 
 
 def test_a_report_from_one_command(tmp_path: Path) -> None:
@@ -331,6 +547,7 @@ def test_a_report_from_one_command(tmp_path: Path) -> None:
     assert {p["operator"] for p in found["points"]} == {"exp", "softmax", "matmul"}
     assert found["limits"]["bytes/s"] > 0 and found["hosts"]
     pictures = {p.stem for p in tmp_path.glob("*.png")}
+    assert not (tmp_path / "unfinished.json").exists()
     assert {"throughput", "roofline", "ratios-numpy", "accuracy", "hosts"} <= pictures
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img") == len(pictures) and "http" not in re.sub(r'"data:[^"]*"', "", page)
@@ -341,6 +558,39 @@ def test_a_report_from_one_command(tmp_path: Path) -> None:
     (tmp_path / "report.html").unlink()
     assert cli.main(["--page", str(tmp_path / "report.json")]) == 0
     assert (tmp_path / "report.html").exists()
+
+
+def test_the_pictures_of_the_readme_are_those_of_the_committed_results() -> None:
+    plots = pytest.importorskip("tritorch.perf.plots")
+    folder = Path(tritorch.__file__).parent.parent / "perf" / "results" / "amd-epyc"
+    found = results.report(folder / "report.json")
+    ratios = plots.ratios(found, "torch")
+    names = [label.get_text() for f in ratios.values() for label in f.axes[0].get_yticklabels()]
+    assert len(names) == len(set(names)) == 277 and all(len(f.axes) == 1 for f in ratios.values())
+    assert {p.stem for p in folder.glob("ratios-torch*.png")} == set(ratios)
+    drawn = [d for axis in plots.roofline(found).axes for d in axis.collections]
+    assert sum(len(d.get_offsets()) for d in drawn) == len(found["points"])
+    looks = [(d.get_facecolor().tobytes(), d.get_paths()[0].vertices.tobytes()) for d in drawn]
+    families = {p["family"] for p in found["points"]}
+    assert len(set(looks)) == len(families)
+    for figure in ratios.values():  # numbers and labels do not touch
+        axis, draw = figure.axes[0], figure.canvas.get_renderer()
+        left = axis.get_window_extent(draw).x0
+        assert all(t.get_window_extent(draw).x0 >= left for t in axis.texts)
+    plots.plt.close("all")
+
+
+def test_the_page_says_what_changed_and_when(tmp_path: Path) -> None:
+    page = pytest.importorskip("tritorch.perf.page")
+    folder = Path(tritorch.__file__).parent.parent / "perf" / "results" / "amd-epyc"
+    found, before = (results.report(folder / f"{n}.json") for n in ("report", "earlier"))
+    said = page.changes_section(found, before)
+    assert f"{before['machine']['date']}: of 396 figures in both" in said
+    assert "ratios to torch: 61% of 396 agree within 10%" in said  # as the README says
+    assert "No earlier results" in page.changes_section(found, None)
+    rows = [{**found["models"][0], "memory": {"tritorch": 2e6, "torch": 1e6}}]
+    shown = page.models_table({"models": rows})
+    assert "<th>torch, MB</th>" in shown and "<td>2</td><td>1</td>" in shown
 
 
 def test_the_page_shows_the_last_results_of_gpus(tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tritorch
 
-from . import accuracy, clock, models, sweeps
+from . import accuracy, clock, memory, models, sweeps
 from .estimate import Estimate, estimate
 from .peers import Peer, double_reference
 from .specs import Case, Reals
@@ -44,6 +43,7 @@ class Figure(ABC):
         self.key, self.peers, self.device = key, peers, device
         self.facts: dict[str, Any] = {}
         self.visits: list[dict[str, clock.Samples]] = []  # by library
+        self.failed: dict[str, str] = {}  # by library, tritorch not among them
         self.took = 0.0  # seconds of the last visit
 
     @abstractmethod
@@ -60,14 +60,29 @@ class Figure(ABC):
     def visit(self, seconds: float) -> None:
         """Times from one turn of each library; who begins, changes."""
         start = time.perf_counter()
-        runs = self.runs()
+        runs = [r for r in self.runs() if r.peer.name not in self.failed]
         if not self.visits:
+            runs = self.working(runs)
             self.facts = self.describe(runs)
         first = len(self.visits) % len(runs)
         runs = runs[first:] + runs[:first]
         taken = self.clock()(runs, seconds * self.long)
         self.visits.append({r.peer.name: s for r, s in zip(runs, taken, strict=True)})
         self.took = time.perf_counter() - start
+
+    def working(self, runs: Sequence[clock.Runner]) -> list[clock.Runner]:
+        """Those whose call works: where another library's does not, tritorch's is worth having."""
+        good = []
+        for run in runs:
+            try:
+                run.once()
+            except Exception as error:
+                if run.peer.name == "tritorch":
+                    raise
+                self.failed[run.peer.name] = reason(error)
+            else:
+                good.append(run)
+        return good
 
     def times(self) -> dict[str, clock.Timing]:
         """Of each library that has it, tritorch first."""
@@ -92,6 +107,11 @@ class Figure(ABC):
             "noise": round((ours.high - ours.low) / 2 / ours.median, 4),
             "times": {name: t._asdict() for name, t in times.items()},
         }
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, in a line."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def estimates(times: dict[str, clock.Timing]) -> dict[str, Estimate]:
@@ -168,8 +188,8 @@ class ModelFigure(Figure):
         return self.made
 
     def describe(self, runs: list[clock.Runner]) -> dict[str, Any]:
-        m, memory = self.model, peak_memory(runs[0], self.device)
-        return {"model": m.name, "unit": m.unit, "items": m.items, "memory": memory}
+        m, most = self.model, {run.peer.name: memory.peak(run, self.device) for run in runs}
+        return {"model": m.name, "unit": m.unit, "items": m.items, "memory": most}
 
 
 def errors(point: Point, runs: Sequence[clock.Runner]) -> dict[str, float]:
@@ -192,23 +212,6 @@ def traffic(point: Point, run: clock.Runner) -> int:
     outs = out if isinstance(out, tuple | list) else (out,)
     written = sum(o.numel() * o.element_size() for o in outs if isinstance(o, tritorch.Tensor))
     read = sum(x.numel() * x.element_size() for x in run.inputs[0])
-    if point.family == "index":  # of a table only what is picked
+    if point.family == "index" or point.operator == "nll_loss":  # of a table only what is picked
         read = written + sum(x.numel() * x.element_size() for x in run.inputs[0][1:])
     return read + written
-
-
-def peak_memory(run: clock.Runner, device: str) -> int:
-    """The most bytes that a step of tritorch's takes above what it began with."""
-    run.once()
-    if device == "cuda":
-        before = tritorch.cuda.memory_allocated()
-        tritorch.cuda.reset_peak_memory_stats()
-        run.once()
-        return tritorch.cuda.max_memory_allocated() - before
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        run.once()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()

@@ -50,3 +50,18 @@ LINALG: dict[str, Case] = {
     "svd_op": on((128, 128))(lambda lib, a: lib.linalg.svd(a)),
     "svdvals_op": on((128, 128))(lambda lib, a: lib.linalg.svdvals(a)),
 }
+
+# Multiplications and additions by LAPACK's counts ("LAPACK working note 41", appendix C); where it
+# iterates, those of Golub and Van Loan ("Matrix computations", 4th edition).
+B, S, L = BATCH[0] * BATCH[-1] ** 3, 128.0**3, 512.0**3
+FLOPS = {
+    **{"cholesky_op": B / 3, "det": B * 2 / 3, "slogdet": B * 2 / 3, "inv_ex": 2.0 * B},
+    **{"cholesky_inverse": L * 2 / 3, "cholesky_solve": 2 * L, "solve_triangular": L},
+    **{"linalg_solve": L * 8 / 3, "lu_op": L * 2 / 3, "cross": 9.0 * (1 << 18)},
+    **{"geqrf": L * 4 / 3, "householder_product": L * 8 / 3, "qr_op": L * 8 / 3},
+    **{"ormqr": L * 10 / 3, "ldl_factor": S / 3, "ldl_solve": S * 7 / 3},
+    **{"eig_op": 25 * S, "eigvals_op": 10 * S, "eigh_op": 9 * 256.0**3},
+    **{"eigvalsh_op": 256.0**3 * 4 / 3, "svd_op": 21 * S, "svdvals_op": S * 8 / 3},
+    **{"matrix_rank": S * 8 / 3, "pinv": 23 * S, "matrix_exp": 16 * 64.0**3 * 16},
+    "lstsq": 2.0 * 512 * 128**2 - 2 / 3 * 128**3 + 4.0 * 512 * 128 * 16,
+}

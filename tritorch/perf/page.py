@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import plots
-from .results import Change, Row, summary, uncertainty, unsure, write_text
+from .results import Row, agreements, changes, summary, uncertainty, unsure, write_text
 
 STYLE = """
 :root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; }
@@ -20,32 +19,48 @@ body { margin: 0 auto; max-width: 68rem; padding: 1.2rem; color: var(--ink); bac
   font: 16px/1.5 system-ui, sans-serif }
 h1 { font-size: 1.7rem; margin: .2em 0 } h2 { font-size: 1.25rem; margin: 2em 0 .4em }
 p { max-width: 46rem } .soft { color: var(--soft) }
-img { width: 100%; height: auto; border: 1px solid var(--line); border-radius: 6px }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .84rem; width: 100% }
+img { width: calc(var(--inches) * 104px); max-width: 100%; height: auto; display: block;
+  border: 1px solid var(--line); border-radius: 6px }
+.row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: flex-start }
+.scroll { overflow-x: auto; max-width: 100% }
+table { border-collapse: collapse; font-size: .84rem; width: 100% }
 th, td { text-align: right; padding: .22rem .6rem; border-bottom: 1px solid var(--line);
   white-space: nowrap; font-variant-numeric: tabular-nums }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff }
 details { margin: .6em 0 } summary { cursor: pointer; font-weight: 600 }
-@media screen and (max-width: 44rem) { body { padding: .7rem } img { width: 44rem } }
-@media print { body { max-width: none; font-size: 10pt } h2, summary { break-after: avoid }
-  img, tr { break-inside: avoid } img { max-height: 23cm; object-fit: contain }
+@media screen and (max-width: 44rem) { body { padding: .7rem }
+  td:first-child { white-space: normal; min-width: 9rem }
+  img { width: calc(var(--inches) * 76px); max-width: none } }
+@media print { body { max-width: none; font-size: 10pt } h2, h2 + p, summary { break-after: avoid }
+  img, tr { break-inside: avoid }
+  img { width: calc(var(--inches) * 80px); max-height: 23cm; object-fit: contain; border: none }
+  .row { gap: 0 } .row .scroll { width: 50% }
   .scroll { overflow: visible } table { font-size: 7pt } th, td { padding: 1pt 3pt }
   th, td { white-space: normal } }
 """
+TITLES = {
+    "models": "Whole models",
+    "changes": "Changes",
+    "hosts": "Host time of a call",
+    "throughput": "Rate against size",
+    "roofline": "Roofline",
+    "accuracy": "Accuracy beside speed",
+}
 EXPLAINED = {
     "models": "Training steps (loss, gradients, AdamW) and inference, of the same networks on both "
     "libraries. Longer bars are faster.",
     "hosts": "What the host spends on a call whose arithmetic is nothing. Shorter bars are better.",
     "throughput": "Bytes that must be moved, or for products multiplications and additions, over "
     "the median time, against the number of elements, rows or images. The dotted line is what this "
-    "device was measured to do at most.",
-    "roofline": "Every point measured. Left of the bend memory is the limit, right of it "
-    "arithmetic; a point on the line cannot be faster on this device. Small arrays that stay in "
-    "a processor's cache can lie above the slope.",
+    "device was measured to do at most; copies pass it whose arrays stay in the cache.",
+    "roofline": "Every point measured; on the left, by bytes alone, those that only move or draw "
+    "elements. Left of the bend memory is the limit, right of it arithmetic; a point on the line "
+    "cannot be faster on this device. Arrays that stay in a processor's cache can lie above the "
+    "slope.",
     "accuracy": "Largest difference from the result in float64, in units of the last place of a "
     "number of the exact result's size (at least its root mean square).",
-    "changes": "Since the last results of the same device: ratios that differ by more than three "
-    "standard deviations of both.",
+    "changes": "Ratios that differ by more than four standard deviations of both. Longer bars to "
+    "the right are faster now.",
 }
 
 
@@ -61,10 +76,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
 
 
-def image(png: bytes, title: str) -> str:
-    data = base64.b64encode(png).decode()
-    shown = f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}">'
-    return f'<div class="scroll">{shown}</div>'
+def image(picture: plots.Picture, title: str) -> str:
+    data = base64.b64encode(picture.png).decode()
+    shown = f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}" '
+    return f'<div class="scroll">{shown}style="--inches:{picture.inches:g}"></div>'
 
 
 def points_table(results: dict[str, Any]) -> str:
@@ -98,18 +113,20 @@ def ratio_cell(row: Row, name: str) -> str:
 
 
 def models_table(results: dict[str, Any]) -> str:
-    rows = [
-        [
-            r["key"],
-            r["times"]["tritorch"]["median"] / 1e3,
-            r["items"] / r["times"]["tritorch"]["median"] * 1e6,
-            r["unit"] + "/s",
-            r["memory"] / 1e6,
-            ratio_cell(r, "torch"),
-        ]
-        for r in results["models"]
-    ]
-    return table(["model", "ms", "rate", "", "MB above its weights", "x torch"], rows)
+    """Time, rate and memory of each library."""
+    models = results["models"]
+    names = list(dict.fromkeys(n for r in models for n in r["times"]))
+    head = ["model", "items/s", *(f"{n}, ms" for n in names), *(f"{n}, MB" for n in names)]
+    rows = []
+    for r in models:
+        ours = r["times"]["tritorch"]["median"]
+        memory = r["memory"] if isinstance(r["memory"], dict) else {}  # once of tritorch alone
+        times = [r["times"][n]["median"] / 1e3 if n in r["times"] else "" for n in names]
+        most = [memory[n] / 1e6 if n in memory else "" for n in names]
+        ratio = [ratio_cell(r, n) for n in names[1:]]
+        rate = f"{r['items'] / ours * 1e6:,.0f} {r['unit']}"
+        rows.append([r["key"], rate, *times, *most, *ratio])
+    return table([*head, *(f"x {n}" for n in names[1:])], rows)
 
 
 def kernels_table(facts: dict[str, Any]) -> str:
@@ -148,6 +165,20 @@ def unsure_section(results: dict[str, Any]) -> str:
     return f"<details><summary>{title}</summary>{inside}</details>"
 
 
+def changes_section(results: dict[str, Any], before: dict[str, Any] | None) -> str:
+    """What became of the figures since the report before."""
+    if before is None:
+        return "<p>No earlier results of this device to compare with.</p>"
+    found = changes(before, results)
+    slower, faster = sum(c.slower for c in found), sum(c.faster for c in found)
+    said = [
+        f"Since {plots.caption(before)}: of {len(found)} figures in both {slower} are slower and "
+        f"{faster} faster beyond the noise",
+        *map(str, agreements(before, results)),
+    ]
+    return f"<p>{html.escape('; '.join(said))}.</p>"
+
+
 def gpu_section(others: Sequence[dict[str, Any]]) -> str:
     """The last results of GPUs, which these pages' device may not have."""
     parts = []
@@ -182,33 +213,18 @@ def device_rows(found: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def build(
     results: dict[str, Any],
-    pngs: dict[str, bytes],
+    before: dict[str, Any] | None,
+    pictures: dict[str, plots.Picture],
     others: Sequence[dict[str, Any]] = (),
     kernels: Sequence[dict[str, Any]] = (),
 ) -> str:
     """The page of these results, with the pictures inside."""
-    m, limits = results["machine"], results["limits"]
-    parts = [f"<h1>tritorch on {html.escape(m['device'])}</h1>"]
+    device = html.escape(results["machine"]["device"])
+    parts = [f"<h1>tritorch on {device}</h1>"]
     parts.append(f'<p class="soft">{html.escape(plots.caption(results))}</p>')
-    parts.append(f"<p>{summary(results)}.</p>{unsure_section(results)}")
-    if limits:
-        rates = ", ".join(f"{v / 1e9:,.0f} GFLOP/s in {k}" for k, v in limits["flop/s"].items())
-        parts.append(
-            f"<p>This device was measured to copy {limits['bytes/s'] / 1e9:,.0f} GB/s and to "
-            f"multiply matrices at {rates}. Libraries took turns in one process, on inputs that "
-            "rotate through memory, in visits that lie far apart. Times are medians; ratios are "
-            "those of lower quartiles, which neighbours disturb least, with two standard "
-            "deviations of what visits tell.</p>"
-        )
-    for name, png in pngs.items():
-        if re.search(r"-\d$", name):  # goes on with the picture before
-            parts.append(image(png, name))
-            continue
-        title = name.replace("ratios-", "Against ").replace("-", ".").capitalize()
-        parts.append(f"<h2>{html.escape(title)}</h2>")
-        parts.append(f"<p>{EXPLAINED.get(name, EXPLAINED_RATIO)}</p>{image(png, title)}")
-        if name == "models":
-            parts.append(models_table(results))
+    parts.append(f"<p>{summary(results)}.</p>{unsure_section(results)}{how(results['limits'])}")
+    parts.append(changes_section(results, before))
+    parts += sections(results, pictures)
     parts.append(listed("Failed", results["failed"]))
     parts.append(listed("Not reached in the time given", dict.fromkeys(results["left"], "")))
     if results["points"]:
@@ -219,16 +235,45 @@ def build(
     if kernels:
         parts.append("<h2>Kernels, compiled ahead of time</h2>")
         parts.append(f"<p>{COMPILED}</p>" + "".join(map(kernels_table, kernels)))
-    title = f"<title>tritorch on {html.escape(m['device'])}</title>"
     head = '<!doctype html><html lang="en"><meta charset="utf-8">'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    return f"{head}{title}<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    head += f"<title>tritorch on {device}</title><style>{STYLE}</style>"
+    return f"{head}<body>{''.join(parts)}</body></html>\n"
+
+
+def how(limits: dict[str, Any]) -> str:
+    """What the device can do, and how the figures were taken."""
+    if not limits:
+        return ""
+    rates = ", ".join(f"{v / 1e9:,.0f} GFLOP/s in {k}" for k, v in limits["flop/s"].items())
+    return (
+        f"<p>This device was measured to copy {limits['bytes/s'] / 1e9:,.0f} GB/s and to "
+        f"multiply matrices at {rates}. Libraries took turns in one process, on inputs that "
+        "rotate through memory, in visits that lie far apart. Times are medians; ratios are "
+        "those of lower quartiles, which neighbours disturb least, with two standard "
+        "deviations of what visits tell.</p>"
+    )
+
+
+def sections(results: dict[str, Any], pictures: dict[str, plots.Picture]) -> Iterator[str]:
+    """A heading, what to look for, and the pictures: those that go on with one stand beside it."""
+    groups: dict[str, list[str]] = {}
+    for name in pictures:
+        groups.setdefault(re.sub(r"-\d+$", "", name), []).append(name)
+    for first, names in groups.items():
+        title = TITLES.get(first, first.replace("ratios-", "Against ").replace("-", "."))
+        row = "".join(image(pictures[name], f"{title}, {name}") for name in names)
+        yield f"<h2>{html.escape(title)}</h2><p>{EXPLAINED.get(first, EXPLAINED_RATIO)}</p>"
+        yield f'<div class="row">{row}</div>' if len(names) > 1 else row
+        if first == "models":
+            yield f"<p>{MEMORY}</p>{models_table(results)}"
 
 
 EXPLAINED_RATIO = (
     "The largest size of each operator, slowest first: the other library's time over tritorch's. "
     "Lines are two standard deviations long to either side."
 )
+MEMORY = "Memory is the most that a step takes above the weights and the optimizer's state."
 GPUS = "The last results that each of these devices gave; this report did not measure them again."
 COMPILED = (
     "What the compiler made of each kernel at a large size, without a device: a prediction of the "
@@ -239,20 +284,14 @@ COMPILED = (
 def write(
     folder: Path,
     results: dict[str, Any],
-    changes: list[Change],
+    before: dict[str, Any] | None,
     others: Sequence[dict[str, Any]] = (),
     kernels: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Draws, and writes the pictures and `report.html`; gives the page's path."""
-    import matplotlib.pyplot as plt
-
-    pngs = {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in plots.pictures(results, changes).items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        plt.close(figure)
-        pngs[name] = buffer.getvalue()
-        (folder / f"{name}.png").write_bytes(pngs[name])
-    write_text(folder / "report.html", build(results, pngs, others, kernels))
+    pictures = plots.pictures(results, changes(before, results) if before else [])
+    for name, picture in pictures.items():
+        (folder / f"{name}.png").write_bytes(picture.png)
+    write_text(folder / "report.html", build(results, before, pictures, others, kernels))
     return folder / "report.html"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -64,7 +65,19 @@ class Peer:
 
 
 class Compiled(Peer):
-    """`torch.compile` of the call, or of the module."""
+    """`torch.compile` of the call, or of the module. ValueError where nothing can be compiled."""
+
+    def __init__(self, name: str, device: str) -> None:
+        super().__init__(name, device)
+        try:
+            self.network(lambda x: x + 1)(self.lib.ones(4, device=device))
+        except Exception as error:  # inductor's own, and of what it calls
+            why = f"{error}".strip().splitlines()[0]
+            need = "a C++ compiler, such as g++," if device == "cpu" else "Triton"
+            raise ValueError(
+                f"--against: torch.compile does not work here; it needs {need} to build what it "
+                f"makes: {why}"
+            ) from None
 
     def call(self, point: Point) -> Callable[..., Any] | None:
         plain = super().call(point)
@@ -110,8 +123,11 @@ def peers(names: Sequence[str], device: str) -> list[Peer]:
     for name in dict.fromkeys(["tritorch", *names]):
         if name not in NAMES:
             raise ValueError(f"--against: {name!r} is not one of {', '.join(NAMES[1:])}")
-        if importlib.util.find_spec(name.split(".")[0]) is None:
-            raise ValueError(f"--against: {name} is not installed: pip install torch")
+        package = name.split(".")[0]
+        if importlib.util.find_spec(package) is None:
+            raise ValueError(
+                f"--against: {name} is not installed: {sys.executable} -m pip install {package}"
+            )
         if name == "numpy" and device != "cpu":
             continue
         kind = {"numpy": NumPy, "torch.compile": Compiled}.get(name, Peer)

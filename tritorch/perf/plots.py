@@ -6,18 +6,20 @@ universal design", 2008); libraries also differ by marker.
 
 from __future__ import annotations
 
+import io
 import math
+import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
-from .results import Change, uncertainty
+from .results import Change, Row, uncertainty
 from .sweeps import SWEEPS
 
 COLOURS = {
@@ -29,7 +31,7 @@ COLOURS = {
 MARKERS = {"tritorch": "o", "torch": "s", "numpy": "^", "torch.compile": "D"}
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#000000")
 STYLE = {
-    "figure.dpi": 110,
+    "figure.dpi": 160,
     "savefig.dpi": 160,
     "font.size": 10,
     "axes.spines.top": False,
@@ -39,11 +41,13 @@ STYLE = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "svg.fonttype": "none",
 }
 UNITS = {"square": "rows and columns", "images": "images", "steps": "length of sequences"}
 COUNTED = {s.operator: UNITS.get(s.sizes, "elements") for s in SWEEPS}
-PANELS = 20
+PANELS, ACROSS = 15, 3  # panels of a picture and of a row
+BARS = 70  # of a picture
+MOST = 40  # changes that are drawn
+WORST = 1e6  # units in the last place, as which larger errors are drawn
 DENSE = ("product", "convolution", "attention")  # families that arithmetic bounds
 
 
@@ -55,21 +59,47 @@ def caption(results: dict[str, Any]) -> str:
     return f"{m['device']}{threads}; {versions}; {m['date']}"
 
 
+class Picture(NamedTuple):
+    """`inches` is the width at which its letters have the size of a book's."""
+
+    png: bytes
+    inches: float
+
+
+def picture(figure: Figure) -> Picture:
+    buffer = io.BytesIO()
+    with plt.rc_context(STYLE):  # type: ignore
+        figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return Picture(buffer.getvalue(), float(figure.get_figwidth()))
+
+
+def decimal(x: float) -> str:
+    """`0.001`, `50`, `100,000`, `4M`."""
+    return f"{x / 1e6:,g}M" if x >= 1e6 else f"{x:,g}"
+
+
 def plain(*axes: Any) -> None:
     """Decimal numbers along logarithmic axes, and on short ones more than the powers of ten."""
     for axis in axes:
         low, high = sorted(axis.get_view_interval())
         decades = math.log10(high / low)
-        axis.set_major_formatter(lambda x, _: f"{x:,g}" if 1e-3 <= x < 1e5 else f"{x:.0e}")
+        axis.set_major_formatter(lambda x, _: decimal(x))
         axis.set_minor_formatter(NullFormatter())
         if decades < 2:
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades > 0.5 else range(1, 10)))
 
 
-def finish(figure: Figure, title: str, results: dict[str, Any], bottom: float = 0.0) -> Figure:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    figure.text(0.01, 0.004, caption(results), fontsize=7.5, color="#555555")
-    figure.tight_layout(rect=(0, 0.03 + bottom, 1, 0.98))
+def finish(figure: Figure, title: str, results: dict[str, Any], legend: int = 0) -> Figure:
+    """With a title, room for so many lines of a legend below, and the caption."""
+    width, height = figure.get_size_inches()
+    size = 13 if width > 6 else 11
+    figure.text(0.01, 1 - 0.08 / height, title, va="top", fontsize=size, weight="bold")
+    lines = textwrap.wrap(caption(results), int(width * 17))
+    small: dict[str, Any] = {"fontsize": 7.5, "color": "#555555"}
+    figure.text(0.01, 0.05 / height, "\n".join(lines), va="bottom", linespacing=1.2, **small)
+    bottom = (0.13 * len(lines) + 0.08 + 0.19 * legend) / height
+    figure.tight_layout(rect=(0, bottom, 1, 1 - (0.2 + 0.2 * len(title.split("\n"))) / height))
     return figure
 
 
@@ -80,16 +110,18 @@ def throughput(results: dict[str, Any]) -> dict[str, Figure]:
     for p in results["points"]:
         groups.setdefault((p["family"], p["operator"], p["dtype"]), []).append(p)
     swept = [(k, sorted(v, key=lambda p: p["size"])) for k, v in groups.items() if len(v) > 1]
-    made = {}
-    for part, start in enumerate(range(0, len(swept), PANELS), 1):
-        name = "throughput" if part == 1 else f"throughput-{part}"
-        made[name] = panels(results, swept[start : start + PANELS])
-    return made
+    parts = [swept[start : start + PANELS] for start in range(0, len(swept), PANELS)]
+    return numbered("throughput", [panels(results, part) for part in parts])
+
+
+def numbered(name: str, figures: list[Figure]) -> dict[str, Figure]:
+    """By the names `name`, `name-2`, `name-3` ..."""
+    return {f"{name}-{i}" if i > 1 else name: f for i, f in enumerate(figures, 1)}
 
 
 def panels(results: dict[str, Any], groups: list[tuple[tuple, list]]) -> Figure:
-    rows = math.ceil(len(groups) / 4)
-    figure, axes = plt.subplots(rows, 4, figsize=(13, 2.8 * rows + 0.7), squeeze=False)
+    rows = math.ceil(len(groups) / ACROSS)
+    figure, axes = plt.subplots(rows, ACROSS, figsize=(9, 2.2 * rows + 0.6), squeeze=False)
     for axis, (key, points) in zip(axes.flat, groups):
         draw_throughput(axis, key, points, results["limits"])
     for axis in axes.flat[len(groups) :]:
@@ -115,63 +147,107 @@ def draw_throughput(axis: Any, key: tuple, points: list, limits: dict[str, Any])
             markersize=4,
             label=name,
         )
-    if limits:
-        most = limits["flop/s"].get(dtype) if dense else limits["bytes/s"]
-        if most:
-            axis.axhline(most / 1e9, color="#000000", linewidth=0.9, linestyle=":")
-            axis.text(
-                *(0.98, most / 1e9, "limit"),
-                transform=axis.get_yaxis_transform(),
-                fontsize=7,
-                ha="right",
-                va="bottom",
-            )
+    known = {"bytes/s": None, "flop/s": {}} | limits
+    most = known["flop/s"].get(dtype) if dense else known["bytes/s"]
+    if most:
+        draw_limit(
+            axis, most / 1e9, points[0][work] / points[0]["times"]["tritorch"]["median"] / 1e3
+        )
+    sizes = [p["size"] for p in points]
     axis.set(xscale="log", yscale="log")
     axis.set_title(f"{operator}, {dtype}", fontsize=9.5, loc="left")
     axis.set_ylabel("GFLOP/s" if dense else "GB/s", fontsize=8)
     axis.set_xlabel(COUNTED.get(operator, "elements"), fontsize=7.5, labelpad=1)
     plain(axis.yaxis)
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xticks(sizes, [binary(n) for n in sizes])
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.tick_params(labelsize=8)
 
 
+def binary(n: int) -> str:
+    """`64`, `16 Ki`, `4 Mi`."""
+    for letter, unit in (("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if n >= unit and n % unit == 0:
+            return f"{n // unit} {letter}"
+    return str(n)
+
+
+def draw_limit(axis: Any, most: float, first: float) -> None:
+    """A line at the device's limit, named where the curves begin, on the side away from them."""
+    axis.axhline(most, color="#000000", linewidth=0.9, linestyle=":")
+    axis.text(
+        *(0.02, most, "limit"),
+        transform=axis.get_yaxis_transform(),
+        fontsize=7,
+        va="bottom" if first < most else "top",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+    )
+
+
 def roofline(results: dict[str, Any]) -> Figure | None:
-    """Every kernel of tritorch's: arithmetic rate over intensity, under the measured roof."""
-    limits = results["limits"]
-    points = [p for p in results["points"] if p["flops"] and p["bytes"]]
+    """Every operator of tritorch's: arithmetic rate over intensity, under the measured roof; beside
+    it the bytes a second of those that only move elements."""
+    limits, points = results["limits"], [p for p in results["points"] if p["bytes"]]
     if not limits or not points:
         return None
-    figure, axis = plt.subplots(figsize=(9, 5.6))
+    counted = [p for p in points if p["flops"]]
+    families = list(dict.fromkeys(p["family"] for p in points))
+    width = [1, 5] if counted else [5, 1]
+    figure, (moves, axis) = plt.subplots(1, 2, figsize=(9, 6.2), width_ratios=width)
+    looks: dict[str, dict[str, Any]] = {
+        family: {"color": colour, "marker": "osD^vP"[(i + 2 * (i // len(PALETTE))) % 6]}
+        for i, (colour, family) in enumerate(zip(PALETTE * 3, families))
+    }  # no family has both as another has
+    draw_moves(moves, [p for p in points if not p["flops"]], limits["bytes/s"], looks)
+    draw_roof(axis, counted, limits, looks)
+    dots = [plt.Line2D([], [], linestyle="", markersize=5, **look) for look in looks.values()]
+    lines = math.ceil(len(families) / 6)
+    below: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.25 / 6.2), "ncols": 6}
+    figure.legend(dots, families, fontsize=8, handletextpad=0.1, columnspacing=1.2, **below)
+    return finish(figure, "Roofline: every operator beside what the device can do", results, lines)
+
+
+def scattered(
+    axis: Any, points: list[Row], looks: dict[str, dict[str, Any]], x: Any, y: Any
+) -> None:
+    for family, look in looks.items():
+        own = [p for p in points if p["family"] == family]
+        axis.scatter([x(p) for p in own], [y(p) for p in own], s=22, alpha=0.8, **look)
+
+
+def draw_moves(axis: Any, points: list[Row], band: float, looks: dict[str, dict[str, Any]]) -> None:
+    """Bytes a second, each family in a column of its own."""
+    columns = {f: i for i, f in enumerate(dict.fromkeys(p["family"] for p in points))}
+    rate = lambda p: p["bytes"] / p["times"]["tritorch"]["median"] / 1e3  # noqa: E731
+    scattered(axis, points, looks, lambda p: columns[p["family"]], rate)
+    axis.axhline(band / 1e9, color="black", linewidth=1.1)
+    axis.set(yscale="log", ylabel="GB/s", xticks=[])
+    axis.set_xlabel("no arithmetic counted", fontsize=8)
+    axis.set_xlim(-0.8, max(len(columns) - 0.2, 0.8))
+    plain(axis.yaxis)
+
+
+def draw_roof(
+    axis: Any, points: list[Row], limits: dict[str, Any], looks: dict[str, dict[str, Any]]
+) -> None:
     band, peak = limits["bytes/s"], max(limits["flop/s"].values())
-    lows = [p["flops"] / p["bytes"] for p in points]
+    lows = [p["flops"] / p["bytes"] for p in points] or [1.0]
     xs = [min(lows) / 2, *(rate / band for rate in limits["flop/s"].values()), max(lows) * 4]
     for dtype, rate in limits["flop/s"].items():
         line = [x for x in sorted(xs) if x <= rate / band] + [max(xs)]
         axis.plot(line, [min(x * band, rate) / 1e9 for x in line], color="black", linewidth=1.1)
         axis.text(max(xs), rate / 1e9, f"{dtype} ", ha="right", va="bottom", fontsize=8)
-    axis.text(xs[0], xs[0] * 3 * band / 1e9, f"{band / 1e9:.0f} GB/s", fontsize=8)
-    families = dict.fromkeys(p["family"] for p in points)
-    for i, (colour, family) in enumerate(zip(PALETTE * 3, families)):
-        marker = "osD^vP"[(i + i // len(PALETTE)) % 6]  # no family has both as another has
-        own = [p for p in points if p["family"] == family]
-        axis.scatter(
-            [p["flops"] / p["bytes"] for p in own],
-            [p["flops"] / p["times"]["tritorch"]["median"] / 1e3 for p in own],
-            color=colour,
-            marker=marker,
-            s=22,
-            alpha=0.8,
-            label=family,
-        )
+    axis.text(xs[0], xs[0] * 3 * band / 1e9, f"{band / 1e9:,.0f} GB/s", fontsize=8)
+    rate = lambda p: p["flops"] / p["times"]["tritorch"]["median"] / 1e3  # noqa: E731
+    scattered(axis, points, looks, lambda p: p["flops"] / p["bytes"], rate)
     axis.set(xscale="log", yscale="log", xlabel="FLOP a byte", ylabel="GFLOP/s")
     axis.set_ylim(top=peak / 1e9 * 2.5)
     plain(axis.xaxis, axis.yaxis)
-    axis.legend(fontsize=8, ncols=2, loc="lower right")
-    return finish(figure, "Roofline: every operator under what the device can do", results)
 
 
-def ratios(results: dict[str, Any], peer: str) -> Figure | None:
-    """Bars of the peer's time over tritorch's, the largest point of each operator, sorted."""
+def ratios(results: dict[str, Any], peer: str) -> dict[str, Figure]:
+    """Bars of the peer's time over tritorch's, the largest point of each operator, sorted; `BARS`
+    of them a picture, all on one scale."""
     best: dict[str, dict] = {}
     for p in results["points"]:
         label = p["operator"] if p["dtype"] == "float32" else f"{p['operator']}, {p['dtype']}"
@@ -180,35 +256,42 @@ def ratios(results: dict[str, Any], peer: str) -> Figure | None:
     bars = [(label, p["ratio"][peer], uncertainty(p, peer)) for label, p in best.items()]
     bars.sort(key=lambda b: b[1])
     if not bars:
-        return None
-    columns = 1 if len(bars) <= 50 else 3
-    per = math.ceil(len(bars) / columns)
-    size = (4.6 * columns + 2, max(2.4, 0.19 * per + 1.2))
-    figure, axes = plt.subplots(1, columns, figsize=size, squeeze=False, sharex=True)
-    for i, axis in enumerate(axes.flat):
-        draw_ratios(axis, bars[i * per : (i + 1) * per], peer)
-    low, high = min(1.0, bars[0][1]), max(1.0, bars[-1][1])
-    room = (high / low) ** 0.14 * 1.05
-    axes.flat[0].set_xlim(low / room, high * room)
-    plain(*(axis.xaxis for axis in axes.flat))
+        return {}
+    per = math.ceil(len(bars) / math.ceil(len(bars) / BARS))
     mean = math.exp(sum(math.log(r) for _, r, _ in bars) / len(bars))
-    title = f"Speed over {peer}'s: {len(bars)} operators, geometric mean {mean:.2f}"
-    return finish(figure, title, results)
+    low, high = min(1.0, bars[0][1]), max(1.0, bars[-1][1])
+    room = (high / low) ** 0.2 * 1.1
+    made = []
+    for start in range(0, len(bars), per):
+        some = bars[start : start + per]
+        figure, axis = plt.subplots(figsize=(4.8, 0.155 * len(some) + 2.0))
+        axis.set_xscale("log")
+        axis.set_xlim(low / room, high * room)
+        draw_ratios(axis, some, peer)
+        part = f"{start + 1} to {start + len(some)} of {len(bars)} operators"
+        title = f"Speed over {peer}'s: geometric mean {mean:.2f}\n{part}, slowest first"
+        made.append(finish(figure, title, results))
+    return numbered(f"ratios-{peer.replace('.', '-')}", made)
 
 
 def draw_ratios(axis: Any, bars: list[tuple[str, float, float]], peer: str) -> None:
+    """On the axis' limits, within which numbers and the lines of uncertainties stay."""
+    left, right = axis.get_xlim()
+    room = (right / left) ** 0.11
+    within = lambda x: min(max(x, left * room), right / room)  # noqa: E731
     values = [r for _, r, _ in bars]
-    ends = [(r * math.exp(-2 * u), r * math.exp(2 * u)) for _, r, u in bars]
+    ends = [(within(r * math.exp(-2 * u)), within(r * math.exp(2 * u))) for _, r, u in bars]
     colours = [COLOURS["tritorch"] if r >= 1 else COLOURS["torch"] for r in values]
     lefts, widths = [min(r, 1.0) for r in values], [abs(r - 1) for r in values]
     axis.barh(range(len(bars)), widths, left=lefts, color=colours, height=0.7)
     axis.axvline(1, color="black", linewidth=0.8)
     axis.hlines(range(len(bars)), *zip(*ends), color="black", linewidth=0.9)
     axis.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=7.5)
-    axis.set_xscale("log")
     axis.set_ylim(len(bars) - 0.4, -0.6)
     axis.set_xlabel(f"{peer}'s time / tritorch's (right of 1: tritorch is faster)", fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
     axis.grid(axis="y", visible=False)
+    plain(axis.xaxis)
     for i, r in enumerate(values):
         axis.annotate(
             f"{r:.2f}",
@@ -251,7 +334,7 @@ def grouped(
     if not rows:
         return None
     names = list(dict.fromkeys(n for _, values in rows for n in values))
-    figure, axis = plt.subplots(figsize=(9, 0.28 * len(rows) * len(names) + 1.6))
+    figure, axis = plt.subplots(figsize=(6.5, 0.26 * len(rows) * len(names) + 2.0))
     height = 0.8 / len(names)
     for j, name in enumerate(names):
         places = [i + (j - (len(names) - 1) / 2) * height for i in range(len(rows))]
@@ -261,7 +344,7 @@ def grouped(
             if x == x:
                 text = f" {x:,.2f}" if x < 100 else f" {x:,.0f}"
                 axis.text(x, y, text, va="center", fontsize=7.5)
-    axis.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8.5)
+    axis.set_yticks(range(len(rows)), [label for label, _ in rows], fontsize=8)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlabel(unit)
@@ -269,7 +352,7 @@ def grouped(
         axis.set_xscale("log")
         plain(axis.xaxis)
     axis.margins(x=0.12)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names))
+    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(names))
     return finish(figure, title, results)
 
 
@@ -282,40 +365,46 @@ def accuracy(results: dict[str, Any]) -> Figure | None:
         return None
     figure, axis = plt.subplots(figsize=(9, 5.2))
     for name in ("tritorch", peer):
-        own = [p for p in points if name in p["ulps"] and math.isfinite(p["ulps"][name])]
+        own = [p for p in points if name in p["ulps"]]
         axis.scatter(
             [p["ratio"][peer] for p in own],
-            [max(p["ulps"][name], 0.1) for p in own],
+            [drawn_error(p, name) for p in own],
             color=COLOURS[name],
             marker=MARKERS[name],
             s=20,
             alpha=0.7,
             label=f"error of {name}",
         )
-    worst = sorted(points, key=lambda p: -min(p["ulps"]["tritorch"], 1e9))[:4]
+    worst = sorted(points, key=lambda p: -p["ulps"]["tritorch"])[:4]
     for i, p in enumerate(worst):
         axis.annotate(
             p["operator"],
-            (p["ratio"][peer], max(min(p["ulps"]["tritorch"], 1e9), 0.1)),
+            (p["ratio"][peer], drawn_error(p, "tritorch")),
             fontsize=7.5,
             xytext=(4, 4 if i % 2 else -9),
             textcoords="offset points",
         )
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set(xscale="log", yscale="log")
-    axis.set_xlabel(f"{peer}'s time / tritorch's")
-    axis.set_ylabel("largest error, units in the last place (0.1: none)")
+    axis.set_xlabel(f"{peer}'s time / tritorch's (right of 1: tritorch is faster)")
+    axis.set_ylabel("largest error, units in the last place (0.1: none, 1M: more)")
     plain(axis.xaxis, axis.yaxis)
     axis.legend()
     return finish(figure, "Accuracy beside speed", results)
 
 
+def drawn_error(point: Row, name: str) -> float:
+    return min(max(point["ulps"][name], 0.1), WORST)
+
+
 def changed(results: dict[str, Any], changes: list[Change]) -> Figure | None:
     """What is beyond the noise since the last results of the device."""
-    beyond = [c for c in changes if c.slower or c.faster][:40]
+    found = [c for c in changes if c.slower or c.faster]
+    beyond = sorted(found, key=lambda c: -abs(math.log(c.factor)))[:MOST]
+    beyond.sort(key=lambda c: -c.factor)
     if not beyond:
         return None
-    figure, axis = plt.subplots(figsize=(9, 0.24 * len(beyond) + 1.6))
+    figure, axis = plt.subplots(figsize=(6.5, 0.22 * len(beyond) + 1.8))
     factors = [1 / c.factor for c in beyond]
     colours = [COLOURS["torch"] if c.slower else COLOURS["tritorch"] for c in beyond]
     axis.barh(range(len(beyond)), [f - 1 for f in factors], left=1, color=colours, height=0.7)
@@ -325,22 +414,28 @@ def changed(results: dict[str, Any], changes: list[Change]) -> Figure | None:
     axis.set_xscale("log")
     plain(axis.xaxis)
     axis.set_xlabel("speed now over before (right of 1: faster)")
-    return finish(figure, "Changes beyond the noise", results)
+    largest = f", the {MOST} largest of {len(found)}" if len(found) > MOST else ""
+    return finish(figure, f"Changes beyond the noise{largest}", results)
 
 
-def pictures(results: dict[str, Any], changes: list[Change]) -> dict[str, Figure]:
+def pictures(results: dict[str, Any], changes: list[Change]) -> dict[str, Picture]:
     """All that these results can be drawn as, by file name."""
-    drawn: dict[str, Callable[[], Figure | None]] = {
+    drawn: dict[str, Callable[[], Figure | dict[str, Figure] | None]] = {
         "models": lambda: models(results),
         "changes": lambda: changed(results, changes),
         "hosts": lambda: hosts(results),
         **{
-            f"ratios-{peer.replace('.', '-')}": lambda peer=peer: ratios(results, peer)
+            peer: lambda peer=peer: ratios(results, peer)
             for peer in ("torch", "torch.compile", "numpy")
         },
         "roofline": lambda: roofline(results),
         "accuracy": lambda: accuracy(results),
+        "throughput": lambda: throughput(results),
     }
-    with plt.rc_context(STYLE):  # type: ignore
-        made = {name: draw() for name, draw in drawn.items()} | throughput(results)
-    return {name: figure for name, figure in made.items() if figure is not None}
+    made: dict[str, Picture] = {}
+    for name, draw in drawn.items():
+        with plt.rc_context(STYLE):  # type: ignore
+            found = draw()
+        figures = found if isinstance(found, dict) else {name: found}
+        made |= {name: picture(figure) for name, figure in figures.items() if figure is not None}
+    return made

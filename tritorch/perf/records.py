@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 import tritorch
+from tritorch.nn.attention.varlen import varlen_attn
 from tritorch.op import Op
 from tritorch.ops.elementwise import Elementwise
 from tritorch.testing import operators
 
-from .linear_algebra import LINALG
+from .linear_algebra import FLOPS as LINALG_FLOPS, LINALG
 from .specs import Bools, Case, Complexes, Distinct, Ints, Reals, on
 from .sweeps import SWEEPS, Point
 
@@ -57,8 +58,7 @@ def packed(lib: Any, q: Any, k: Any, v: Any) -> Any:
     ends = np.cumsum(LENGTHS).tolist()
     if lib is tritorch:
         at = lib.tensor([0, *ends], dtype=lib.int32)
-        longest = max(LENGTHS)
-        return lib.nn.attention.varlen.varlen_attn(q, k, v, at, at, longest, longest)
+        return varlen_attn(q, k, v, at, at, max(LENGTHS), max(LENGTHS))
     parts = [
         lib.nn.functional.scaled_dot_product_attention(
             *(x[end - n : end].transpose(0, 1) for x in (q, k, v))
@@ -250,6 +250,25 @@ FAMILIES = {
     "random": "bernoulli bernoulli_scalar binomial dropout multinomial normal poisson random "
     "sample_dirichlet standard_gamma uniform",
 }
+# Multiplications and additions for each element, as the sweeps count them ...
+PER_ELEMENT = {
+    **dict.fromkeys(("elementwise", "reduction", "scan", "pooling"), 1.0),
+    **{"softmax": 5.0, "normalisation": 8.0, "sorting": 10.0},
+}
+GATES = 2.0 * 64 * 16 * 256 * 512  # a product with the input and one with the state, for each gate
+# ... and of what has more, all in all; of transforms 5 n log2(n) of n complex numbers.
+FLOPS = {
+    "addmm": 2.0 * 1024**3,
+    "linear": 2.0 * 1024**3,
+    "varlen_attention": 4.0 * 8 * 64 * sum(n * n for n in LENGTHS),
+    "conv2d": 2.0 * N * 64 * 9,
+    "resample": 8.0 * 4 * N,
+    "grid_sample": 8.0 * N,
+    **{"rnn_scan": GATES, "gru_scan": 3 * GATES, "lstm_scan": 4 * GATES},
+    **{"fft_c2c": 50.0 * N, "fft_c2r": 50.0 * N, "fft_r2c": 25.0 * N},
+    **{"nonzero": 0.0, "searchsorted": 10.0 * N, "nll_loss": 1024.0},
+    **LINALG_FLOPS,
+}
 FAMILY = {name: family for family, names in FAMILIES.items() for name in names.split()}
 
 
@@ -293,10 +312,14 @@ def points() -> list[Point]:
     for name, case in cases().items():
         if case is not None and name not in swept:
             family = FAMILY.get(name, "elementwise")
-            flops = float(N) if family == "elementwise" else 0.0
             shown, same = name.removesuffix("_op"), numpy_of(name, family)
-            made.append(Point(family, shown, N, case, "float32", flops, same))
+            made.append(Point(family, shown, N, case, "float32", flops_of(name, family), same))
     return made
+
+
+def flops_of(name: str, family: str) -> float:
+    """Multiplications and additions of a call; none where it only moves or draws elements."""
+    return FLOPS.get(name, PER_ELEMENT.get(family, 0) * N)
 
 
 def numpy_of(name: str, family: str) -> Callable | None:

@@ -8,7 +8,9 @@ A point has `key`, `family`, `operator`, `size`, `shapes`, `dtype`, `bytes`, `fl
 the lower quartile in each visit), `ratio` ({library: its time over tritorch's}), `uncertainty`
 ({library: of its ratio, tritorch: of its time; relative, one standard deviation}), `noise` (half
 the spread of the middle half of tritorch's samples over their median) and `ulps` ({library: ...}).
-Ratios are of times where nothing disturbs (`estimate`), not of medians.
+Ratios are of times where nothing disturbs (`estimate`), not of medians. A model has `items` of a
+step, their `unit`, and `memory` ({library: the most bytes of a step above its weights}).
+What fails of one library alone is under "<key>, <library>" in `failed`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +36,9 @@ from .peers import Peer
 FORMAT = 1
 NOISE = 0.05  # a change below this is never one
 UNSURE = 0.1 / 2 / math.sqrt(2)  # two reports differ by more than 0.1 in one case of twenty
-SIGMAS = 3  # standard deviations that a change must pass
+# Standard deviations that a change must pass. After three visits there are some that pass three:
+# of 388 ratios in two reports of the same program 13 did, and 4 passed four.
+SIGMAS = 4
 
 Row = dict[str, Any]  # of a point, a host time or a model
 
@@ -77,12 +81,10 @@ def slug(name: str) -> str:
 def write_text(path: Path, text: str) -> None:
     """All of it or nothing, whatever happens in between."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        made = Path(folder) / path.name
+        made.write_text(text, encoding="utf-8")
+        os.replace(made, path)
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
@@ -97,18 +99,39 @@ def write(path: Path, results: dict[str, Any]) -> None:
     write_text(path, "{\n " + ",\n ".join(lines) + "\n}\n")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The results of a file. ValueError where it is not one of this format."""
+def parsed(path: Path) -> dict[str, Any]:
+    """The JSON object of a file. ValueError where there is none."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a file of results: {error}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not a file of results: {type(found).__name__}")
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The results of a file. ValueError where it is not one of this format."""
+    found = parsed(path)
+    if found.get("format") != FORMAT:
         raise ValueError(f"{path}: not results of format {FORMAT}; make them with tritorch.perf")
     return found
 
 
-def beside(folder: Path, name: str) -> list[dict[str, Any]]:
+def report(path: Path) -> dict[str, Any]:
+    """The results of a report. ValueError where a file is none, as that of compiled kernels."""
+    found = read(path)
+    for name in ("machine", "points", "models", "failed", "left"):
+        if name not in found:
+            raise ValueError(f"{path}: not a report of what was measured: it has no {name!r}")
+    return found
+
+
+def beside(
+    folder: Path, name: str, read: Callable[[Path], dict[str, Any]] = read
+) -> list[dict[str, Any]]:
     """The results of all devices that have a file of this name, by their folders in order."""
     found = []
     for path in sorted(folder.glob(f"*/{name}")):
@@ -121,9 +144,9 @@ def beside(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def measured_on_gpus(folder: Path) -> list[dict[str, Any]]:
     """Reports of GPUs, and the first looks that perf/gpu.py took at them."""
-    reports = [r for r in beside(folder, "report.json") if r["machine"].get("kind") == "cuda"]
-    looks = [json.loads(p.read_text()) for p in sorted(folder.glob("*/foundation.json"))]
-    return reports + [x for x in looks if "device" in x["machine"]]  # others are of processors
+    found = [r for r in beside(folder, "report.json", report) if r["machine"]["kind"] == "cuda"]
+    looks = beside(folder, "foundation.json", parsed)
+    return found + [x for x in looks if "device" in x["machine"]]  # others are of processors
 
 
 class Change(NamedTuple):
@@ -148,10 +171,13 @@ class Change(NamedTuple):
 
 
 def pairs(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[Row, Row]]:
-    """The rows of the points and models that both have."""
-    old = {p["key"]: p for p in before["points"] + before["models"]}
-    rows = after["points"] + after["models"]
-    return ((old[row["key"]], row) for row in rows if row["key"] in old)
+    """The rows of the points and models that both have, and of calls that the host makes."""
+    old = {row["key"]: row for row in all_rows(before)}
+    return ((old[row["key"]], row) for row in all_rows(after) if row["key"] in old)
+
+
+def all_rows(found: dict[str, Any]) -> list[Row]:
+    return [*found["points"], *found["models"], *found.get("hosts", ())]
 
 
 def uncertainty(row: Row, name: str) -> float:
@@ -170,13 +196,13 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
 
     Where both were measured beside the same library, the change is that of the ratio: a machine
     that was busier is no change of ours. Noise is `SIGMAS` times the uncertainty of both together,
-    and at least a twentieth.
+    which is one of logarithms, and at least a twentieth.
     """
     found = []
     for was, new in pairs(before, after):
         both = [n for n in ("torch", "numpy") if n in was["ratio"] and n in new["ratio"]]
         name = both[0] if both else "tritorch"
-        noise = SIGMAS * math.hypot(uncertainty(was, name), uncertainty(new, name))
+        noise = math.expm1(SIGMAS * math.hypot(uncertainty(was, name), uncertainty(new, name)))
         now = own_time(new)
         then = now * new["ratio"][name] / was["ratio"][name] if both else own_time(was)
         found.append(Change(new["key"], then, now, max(NOISE, noise)))
@@ -217,7 +243,7 @@ def unsure(found: dict[str, Any]) -> list[tuple[str, str, float]]:
     larger or smaller, the least sure first."""
     rows = [
         (row["key"], name, uncertainty(row, name))
-        for row in found["points"] + found["models"]
+        for row in all_rows(found)
         for name in row["ratio"]
     ]
     return sorted((r for r in rows if r[2] > UNSURE), key=lambda r: -r[2])
@@ -225,7 +251,7 @@ def unsure(found: dict[str, Any]) -> list[tuple[str, str, float]]:
 
 def summary(found: dict[str, Any]) -> str:
     """One line: how much was measured, and how sure it is."""
-    count = sum(len(found[name]) for name in ("points", "hosts", "models"))
-    ratios = sum(len(row["ratio"]) for row in found["points"] + found["models"])
+    rows = all_rows(found)
+    count, ratios = len(rows), sum(len(row["ratio"]) for row in rows)
     parts = [f"{count} figures", f"{len(found['failed'])} failed", f"{len(found['left'])} left"]
     return f"{', '.join(parts)}; of {ratios} ratios {len(unsure(found))} are unsure by over 10%"

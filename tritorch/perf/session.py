@@ -10,22 +10,25 @@ from __future__ import annotations
 import gc
 import itertools
 import random
-import sys
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from . import models, records, results, sweeps
-from .figures import HOSTS, Figure, HostFigure, ModelFigure, PointFigure
+from .figures import HOSTS, Figure, HostFigure, ModelFigure, PointFigure, reason
 from .limits import limits
 from .peers import Peer
+from .progress import progress
 from .sweeps import Point
 
 TURN = 0.02  # seconds of a library in a visit
 VISITS = 3  # of a figure at least, where the time allows
 SECTIONS = ("points", "hosts", "models")
+KEEP = 15  # seconds after which the results so far are kept
 SURE = 0.02  # the uncertainty of a ratio that is small enough
 
 
@@ -33,7 +36,7 @@ class Session:
     """A run on one device: `results` is whole after each step, whatever happens in the next.
 
     `seconds` are for a figure and library in all visits together, `budget` for the run. `keep` is
-    called with the results whenever all figures have had another visit.
+    called with the results before the first figure, every `KEEP` seconds and after each round.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Session:
         self.device, self.peers, self.keep = device, peers, keep
         self.turn = min(TURN, seconds)
         self.most = max(VISITS, round(seconds / TURN))
+        self.kept = 0.0
         self.end = time.perf_counter() + budget
         self.figures: list[Figure] = []
         self.found: dict[str, Any] = {
@@ -64,7 +68,8 @@ class Session:
             name: [f.row() for f in good if f.section == name and f.visits] for name in SECTIONS
         }
         left = [f.key for f in good if not f.visits]
-        return {**self.found, **rows, "failed": self.failed, "left": left}
+        alone = {f"{f.key}, {name}": why for f in good for name, why in f.failed.items()}
+        return {**self.found, **rows, "failed": self.failed | alone, "left": left}
 
     def plan(self, points: Sequence[Point], with_models: bool) -> list[Figure]:
         """Sweeps, models, then single points, in the order in which the time may end."""
@@ -80,6 +85,7 @@ class Session:
     def run(self, points: Sequence[Point], with_models: bool) -> None:
         """Visits all figures in rounds; what the time does not reach at all is listed."""
         self.figures = self.plan(points, with_models)
+        self._keep()  # a folder that cannot be written to is known now
         order, rounds = random.Random(0), itertools.count(2)
         with undisturbed():
             self.attempt("limits", self._limits)
@@ -90,13 +96,19 @@ class Session:
 
     def _round(self, figures: Sequence[Figure], number: int) -> int:
         """A visit of each for which there is time; how many that were."""
-        visited = 0
-        for figure in progress(figures, f"round {number}"):
+        visited, left = 0, max(self.end - time.perf_counter(), 0.0)
+        for figure in progress(figures, f"round {number}", [f.key for f in figures], left):
             if time.perf_counter() + figure.took < self.end:
                 self.attempt(figure.key, lambda f=figure: f.visit(self.turn))
                 visited += 1
-        self.keep(self.results)
+            if time.perf_counter() - self.kept > KEEP:
+                self._keep()
+        self._keep()
         return visited
+
+    def _keep(self) -> None:
+        self.keep(self.results)
+        self.kept = time.perf_counter()
 
     def _unsure(self) -> list[Figure]:
         """The figures that need another visit: first those with few, then the least sure third."""
@@ -113,8 +125,7 @@ class Session:
                 warnings.simplefilter("ignore")
                 job()
         except Exception as error:
-            text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            self.failed[key] = text
+            self.failed[key] = reason(error)
         finally:
             gc.collect()
 
@@ -124,7 +135,10 @@ class Session:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Without garbage collection; what is there already is never looked at."""
+    """Without garbage collection; what is there already is never looked at. Who ends the process
+    (SIGTERM) interrupts it as Ctrl-C does."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -133,6 +147,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         gc.enable()
         gc.unfreeze()
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def in_turns(points: Sequence[Point]) -> list[Point]:
@@ -142,17 +158,6 @@ def in_turns(points: Sequence[Point]) -> list[Point]:
         families.setdefault(p.family, []).append(p)
     rounds = itertools.zip_longest(*families.values())
     return [p for some in rounds for p in some if p is not None]
-
-
-def progress(jobs: Sequence, what: str = "") -> Iterable:
-    """With a bar on a terminal."""
-    if not sys.stderr.isatty():
-        return jobs
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return jobs
-    return tqdm(jobs, desc=what or None, unit="figure", leave=False)
 
 
 def all_points(device: str, dtypes: Sequence[str]) -> list[Point]:

@@ -25,7 +25,7 @@ from tritorch.runtime.memory import Memory
 from tritorch.tensor import wrap
 
 from . import results
-from .session import progress
+from .progress import progress
 from .specs import Bools, Distinct, Ints
 from .sweeps import SWEEPS, Point
 
@@ -168,7 +168,8 @@ def report(target: str, points: Iterable[Point] | None = None) -> dict[str, Any]
     """The facts of all points on a target, and which could not be compiled."""
     rows: list[dict[str, Any]] = []
     failed: dict[str, str] = {}
-    for point in progress(list(points or chosen())):
+    given = list(points or chosen())
+    for point in progress(given, target, [p.operator for p in given]):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # "it runs on the host"

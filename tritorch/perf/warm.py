@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tritorch
@@ -22,11 +22,11 @@ from tritorch.runtime.kernel import compile_kernel, specialize
 from tritorch.runtime.launch import launch
 from tritorch.tensor import Tensor
 
+from .progress import progress
 from .static import Absent, arrays
 from .sweeps import RANDOM, Point, points
 
 DTYPES = ("float32", "bfloat16")
-BAR = 30  # characters
 
 
 class Warming(Absent):
@@ -62,7 +62,7 @@ def warm(target: str, dtypes: Sequence[str] = DTYPES, only: str = "") -> tuple[i
     failed: dict[str, str] = {}
     with launch.using(Warming(target)) as runtime, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        for key, job in shown(jobs):
+        for key, job in progress(jobs, names=[key for key, _ in jobs]):
             try:
                 job()
             except Exception as error:  # the others are worth having
@@ -86,22 +86,6 @@ def _optimizer(name: str, dtype: str) -> None:
     parameter = tritorch.empty(1024, 1024, dtype=getattr(tritorch, dtype), device="cuda")
     parameter.requires_grad_().grad = tritorch.empty_like(parameter)
     getattr(tritorch.optim, name)([parameter], lr=0.1).step()
-
-
-def shown(jobs: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The jobs, with a bar on a terminal, and elsewhere a line for every tenth of them."""
-    start, terminal = time.perf_counter(), sys.stderr.isatty()
-    tenth = max(len(jobs) // 10, 1)
-    for i, job in enumerate(jobs):
-        if terminal or i % tenth == 0:
-            full = BAR * i // len(jobs)
-            bar = f"[{'#' * full}{'.' * (BAR - full)}] {i}/{len(jobs)}"
-            took = f"{time.perf_counter() - start:.0f} s"
-            text = f"{bar}  {took}  {job[0][:40]}"
-            print(f"\r{text:<99}\r" if terminal else f"{text}\n", end="", file=sys.stderr)
-        yield job
-    if terminal:
-        print(f"\r{'':<100}\r", end="", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
