@@ -123,3 +123,107 @@ def test_results_are_not_written_to_another_dtype(f: Callable, out: torch.Tensor
     right = torch.int64 if out.dtype is torch.int32 else torch.float32
     f(torch.empty(out.shape, dtype=right))
     assert torch.add(X, X, out=torch.empty(2, 2).double())[0, 0] == 6
+
+
+FLOATS = [0.6, 0.6, 1.6]
+# Calls with `out`; which dtypes it may have is PyTorch's rule of the function.
+WITH_OUT: dict[str, Callable] = {
+    "abs": lambda m, x, out: m.abs(x, out=out),
+    "add": lambda m, x, out: m.add(x, x, out=out),
+    "all": lambda m, x, out: m.all(x > 0, 0, out=out),
+    "arange": lambda m, x, out: m.arange(3, out=out),
+    "arange, dtype": lambda m, x, out: m.arange(3, dtype=m.float32, out=out),
+    "cat": lambda m, x, out: m.cat([x, x], out=out),
+    "clamp": lambda m, x, out: m.clamp(x, 0, out=out),
+    "clamp, tensor": lambda m, x, out: m.clamp(x, x, out=out),
+    "cumprod": lambda m, x, out: m.cumprod(x, 0, out=out),
+    "cumsum": lambda m, x, out: m.cumsum(x, 0, out=out),
+    "cumsum, dtype": lambda m, x, out: m.cumsum(x, 0, dtype=m.float64, out=out),
+    "exp": lambda m, x, out: m.exp(x, out=out),
+    "float_power": lambda m, x, out: m.float_power(x, 2, out=out),
+    "floor": lambda m, x, out: m.floor(x, out=out),
+    "gelu": lambda m, x, out: m.nn.functional.softshrink(x, out=out),
+    "irfft": lambda m, x, out: m.fft.irfft(x, out=out),
+    "isin": lambda m, x, out: m.isin(x, x, out=out),
+    "isposinf": lambda m, x, out: m.isposinf(x, out=out),
+    "max": lambda m, x, out: m.max(x, 0, out=(out, m.empty((), dtype=m.int64))),
+    "max, other": lambda m, x, out: m.max(x, x, out=out),
+    "mean": lambda m, x, out: m.mean(x, 0, out=out),
+    "nan_to_num": lambda m, x, out: m.nan_to_num(x, out=out),
+    "prod": lambda m, x, out: m.prod(x, 0, out=out),
+    "qr": lambda m, x, out: m.linalg.qr(x[None], out=(out, m.empty(1, 3))),
+    "sum": lambda m, x, out: m.sum(x, 0, out=out),
+    "sum, dtype": lambda m, x, out: m.sum(x, 0, dtype=m.float64, out=out),
+    "view_copy": lambda m, x, out: m.view_copy(x, (3, 1), out=out),
+    "where": lambda m, x, out: m.where(x > 1, x, x, out=out),
+    "zeros, dtype": lambda m, x, out: m.zeros(3, dtype=m.float32, out=out),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("out", ["bool", "uint8", "int32", "int64", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("name", WITH_OUT)
+def test_dtypes_of_out_are_pytorchs(name: str, out: str) -> None:
+    theirs = pytest.importorskip("torch")
+    found = []
+    for lib in (theirs, torch):
+        x, into = lib.tensor(FLOATS), lib.empty(0, dtype=getattr(lib, out))
+        try:
+            WITH_OUT[name](lib, x, into)
+            found.append([complex(v) for v in into.flatten().tolist()])
+        except (RuntimeError, TypeError) as error:
+            found.append(type(error))
+    want, got = found
+    if isinstance(want, list) and isinstance(got, list):
+        assert got == pytest.approx(want, rel=1e-5)
+    else:
+        assert got == want
+
+
+def test_values_that_every_dtype_holds() -> None:
+    out = torch.bernoulli(torch.tensor([0.0, 1.0]), out=torch.empty(2, dtype=torch.int32))
+    assert out.tolist() == [0, 1] and out.dtype is torch.int32
+
+
+def test_dtypes_of_lerp() -> None:
+    x, y = torch.zeros(2), torch.ones(2)
+    for end, weight in ((y.double(), 0.5), (y, y.double()), (torch.tensor(1.0).double(), 0.5)):
+        with pytest.raises(RuntimeError, match="lerp: expected dtype float32"):
+            torch.lerp(x, end, weight)
+        with pytest.raises(RuntimeError, match="lerp: expected dtype float32"):
+            x.lerp_(end, weight)
+    with pytest.raises(NotImplementedError, match="int64"):
+        torch.lerp(x.long(), y.long(), 0.5)
+    with pytest.raises(RuntimeError, match="cannot be converted"):
+        torch.lerp(x, y, 0.5j)
+    with pytest.raises(TypeError, match="'end'"):
+        torch.lerp(x, 1.0, 0.5)
+    assert torch.lerp(x, y, torch.tensor(0.25, dtype=torch.float64)).dtype is torch.float32
+
+
+def test_positions_that_index_select_refuses() -> None:
+    for dim, kind in ((0, IndexError), (1, RuntimeError)):
+        with pytest.raises(kind, match="index 7, size 2"):
+            torch.index_select(X, dim, torch.tensor([7]))
+    with pytest.raises(RuntimeError, match="no elements to select"):
+        torch.index_select(torch.empty(0, 3), 0, torch.tensor([0]))
+    y = X.clone()
+    with pytest.raises(RuntimeError, match="single memory location"):
+        torch.index_select(y, 0, torch.tensor([0, 1]), out=y)
+
+
+def test_keywords_of_numpy_where_pytorch_takes_them() -> None:
+    assert torch.sum(X, axis=0, keepdims=True).shape == (1, 2)
+    assert torch.equal(torch.softmax(x=X, axis=1), torch.softmax(X, 1))
+    for f in (
+        lambda: torch.nn.functional.softmax(X, axis=1),
+        lambda: torch.nn.functional.relu(x=X),
+        lambda: torch.norm(X, axis=0),
+        lambda: X.norm(axis=0),
+        lambda: torch.split(X, 1, axis=0),
+        lambda: torch.unique_consecutive(X, axis=0),
+        lambda: torch.sum(X, dim=0, axis=0),
+        lambda: torch.cat([X, X], dim=1, axis=0),
+    ):
+        with pytest.raises(TypeError):
+            f()

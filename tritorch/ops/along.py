@@ -35,11 +35,11 @@ def _vector(name: str, x: Tensor, dim: int, index: Any) -> int:
     return d
 
 
-def _check(index: np.ndarray, n: int) -> None:
+def _check(index: np.ndarray, n: int, error: type[Exception] = IndexError) -> None:
     index = np.ascontiguousarray(index, np.int64)
     if index.size and int(index.view(np.uint64).max()) >= n:  # a negative number is a large one
         bad = int(index.min()) if index.min() < 0 else int(index.max())
-        raise IndexError(f"index out of range in self: index {bad}, size {n}")
+        raise error(f"index out of range in self: index {bad}, size {n}")
 
 
 def _select_meta(x: Tensor, index: Tensor, *, dim: int) -> tuple:
@@ -69,7 +69,7 @@ def select_op(x: Any, index: Any, *, dim: int) -> Any:
     if not x.ndim:
         _check(index, 1)
         return x.copy()
-    _check(index, x.shape[dim])
+    _check(index, x.shape[dim], RuntimeError if dim == 1 else IndexError)  # as in PyTorch
     return rows.take(x, index.reshape(-1), dim, checked=True)
 
 
@@ -81,9 +81,20 @@ def index_select(input: Tensor, dim: int, index: Tensor, *, out: Tensor | None =
         raise RuntimeError(
             f"index_select(): Index to scalar can have only 1 value, got {index._data.size}"
         )
+    shape = input._data.shape
+    if len(shape) > 1 and not shape[d] and index._data.size:
+        raise RuntimeError(
+            f"index_select(): dimension {d} of shape {tuple(shape)} has no elements to select"
+        )
     if out is None:
         return select_op(input, index, dim=d)
     check_writable("index_select", out)
+    if out.storage_ is input.storage_:
+        raise RuntimeError(
+            "index_select: unsupported operation: some elements of the input tensor and the "
+            "written-to tensor refer to a single memory location. Please clone() the tensor "
+            "before performing the operation."
+        )
     return write_out("index_select", out, select_op(input.detach(), index, dim=d))
 
 

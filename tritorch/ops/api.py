@@ -17,6 +17,7 @@ from .autocast import listed
 from .elementwise import Elementwise
 from .elementwise_docs import described
 from .elementwise_forms import binary_call, into, operands, resize_out, unary_call
+from .out_dtypes import IN_DTYPE_OF_OUT, check_out_dtype
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
 FUNCTIONAL: dict[str, Callable] = {}  # the same for the functions of `nn.functional`
@@ -24,6 +25,18 @@ SPACES: dict[str, dict[str, Callable]] = {  # the same for further namespaces
     name: {} for name in ("fft", "linalg", "special", "signal.windows", "masked")
 }
 
+# functions and methods that PyTorch has in Python, and which take none of NumPy's keywords
+IN_PYTHON = frozenset(
+    "block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum meshgrid norm split stft "
+    "tensordot unique unique_consecutive".split()
+)
+# those of `nn.functional` that it does not, and which do
+BUILT_IN = frozenset(
+    "adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear channel_shuffle conv1d conv2d "
+    "conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity gelu "
+    "hardshrink linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist "
+    "pixel_shuffle pixel_unshuffle prelu scaled_dot_product_attention softplus softshrink".split()
+)
 # functions whose annotations explain nothing, but which ask the classes of what they get
 ASK = ("einsum", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d", "result_type")
 
@@ -225,6 +238,8 @@ def with_out(f: Callable) -> Callable:
     def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None:
             return f(*args, **kwargs)
+        if f.__name__ in IN_DTYPE_OF_OUT and kwargs.get("dtype") is None:
+            kwargs["dtype"] = getattr(out, "dtype", None)
         grad, state.grad = state.grad, False
         try:
             result = f(*args, **kwargs)
@@ -241,7 +256,7 @@ def with_out(f: Callable) -> Callable:
         if len(out) != len(result):
             raise TypeError(f"{f.__name__}(): expected {len(result)} tensors in 'out'")
         for o, r in zip(out, result, strict=True):
-            write_out(f.__name__, o, r)
+            write_out(f.__name__, o, r, own=True)
         return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
 
     signature = inspect.signature(f)
@@ -252,20 +267,8 @@ def with_out(f: Callable) -> Callable:
     return function
 
 
-OWN_DTYPE = (  # functions that write only to an `out` of the result's own dtype
-    "mm bmm matmul addmm baddbmm addbmm mv addmv dot inner tensordot cross histc renorm tril triu "
-    "gather index_select index_add index_copy index_reduce scatter scatter_add scatter_reduce take "
-    "take_along_dim masked_select nonzero logcumsumexp amax amin norm vector_norm quantile diag "
-    "nanquantile softmax log_softmax inv solve det cholesky matrix_power svdvals eigvalsh argmax "
-    "solve_triangular argmin sort msort topk kthvalue mode median nanmedian cummax cummin"
-)
-_OWN_DTYPE = frozenset(OWN_DTYPE.split())
-
-
-def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
-    """Store a result in `out`, resized to its shape."""
-    from .. import dtypes
-
+def write_out(name: str, out: Tensor, result: Tensor, own: bool = False) -> Tensor:
+    """Store a result in `out`, resized to its shape; with `own`, of the result's dtype only."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if state.grad and out.requires_grad:
@@ -273,16 +276,8 @@ def write_out(name: str, out: Tensor, result: Tensor) -> Tensor:
             f"{name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad."
         )
-    if result.dtype is not out.dtype and name in _OWN_DTYPE:
-        raise RuntimeError(
-            f"{name}: Expected out tensor to have dtype {result.dtype.name}, but got "
-            f"{out.dtype.name} instead"
-        )
-    if result.dtype is not out.dtype and not dtypes.can_cast(result.dtype, out.dtype):
-        raise RuntimeError(
-            f"{name}: result type {result.dtype.name} can't be cast to the desired "
-            f"output type {out.dtype.name}"
-        )
+    if result.dtype is not out.dtype:
+        check_out_dtype(name, out.dtype, result.dtype, own)
     resize_out(name, out, tuple(result.shape))
     check_writable(name, out)
     copy_data(out._data, result._data)
@@ -304,7 +299,10 @@ def finish() -> None:
                 f.__doc__ = f.__doc__ or _as_function(name)
                 if f not in functions:
                     own = _with_first(f, "input") if _first(f) == "self" else f
-                    functions[f] = explained(own) if _tells(own) or name in ASK else own
+                    numpy = name not in (IN_PYTHON if table is PUBLIC else ())
+                    numpy = numpy and (table is not FUNCTIONAL or name in BUILT_IN)
+                    wrap = _tells(own) or name in ASK
+                    functions[f] = explained(own, numpy) if wrap else own
                 table[name] = functions[f]
     methods: dict[Callable, Callable] = {}
     for name, f in list(vars(Tensor).items()):
@@ -313,7 +311,7 @@ def finish() -> None:
             if f not in methods:
                 own = _with_first(f, "self")
                 plain = name.startswith("__") or not _tells(f)
-                methods[f] = own if plain else explained(own)
+                methods[f] = own if plain else explained(own, name not in IN_PYTHON)
             setattr(Tensor, name, methods[f])
 
 

@@ -127,11 +127,11 @@ def in_our_names(f: Callable, kwargs: dict) -> dict | None:
     return given if given.keys() != kwargs.keys() and len(given) == len(kwargs) else None
 
 
-def explained(f: Callable) -> Callable:
+def explained(f: Callable, numpy: bool = True) -> Callable:
     """`f`, with a TypeError that names the argument where a failure comes from its kind.
 
-    Keywords of NumPy, `axis` and its like, are taken as in PyTorch; only a call with them, which
-    fails first, pays for it.
+    Keywords of NumPy, `axis` and its like, are taken as in PyTorch, whose functions written in
+    Python know none (not `numpy`); only a call with them, which fails first, pays for it.
     """
 
     @functools.wraps(f)
@@ -143,7 +143,7 @@ def explained(f: Callable) -> Callable:
         except Exception as error:
             if overloaded((*args, *kwargs.values())) and not asking:
                 return answered(error, function, args, kwargs)
-            if kwargs and type(error) is TypeError and (ours := in_our_names(f, kwargs)):
+            if numpy and kwargs and type(error) is TypeError and (ours := in_our_names(f, kwargs)):
                 return function(*args, **ours)
             wrong = misfit(f, args, kwargs)
             if wrong is not None:

@@ -157,6 +157,8 @@ def closed_range(
             f"{step}"
         )
     kind = dtype or (out.dtype if out is not None else dtypes.get_default_dtype())
+    if kind.category == 0 or kind.is_complex:
+        raise NotImplementedError(f'"range" is not implemented for {kind.name} tensors')
     n = math.floor((end - start) / step) + 1
     made = finish(from_data((start + step * np.arange(n)).astype(kind.np)), device, requires_grad)
     return made if out is None else write_out("range", out, made)

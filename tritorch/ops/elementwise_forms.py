@@ -17,6 +17,7 @@ from ..runtime.quiet import enter, leave
 from ..tensor import Storage, Tensor, wrap
 from .elementwise import NO_PARAMS, RESULTS, SCALARS, Elementwise
 from .elementwise_short import again, written
+from .out_dtypes import check_out_dtype
 
 
 def unary_call(op: Elementwise, named: str = "input") -> Callable[[Tensor], Tensor]:
@@ -168,8 +169,9 @@ def operands(
     return take
 
 
-def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
-    """The operator with `out=`: resized where empty, written without a copy."""
+def into(op: Elementwise, out: Tensor, *inputs: Any, own: bool = False) -> Tensor:
+    """The operator with `out=`: resized where empty, written without a copy; with `own` only to
+    the dtype of the result."""
     if not isinstance(out, Tensor):
         raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     plain = out._edge is None and (out._view is None or not out.requires_grad)
@@ -185,6 +187,10 @@ def into(op: Elementwise, out: Tensor, *inputs: Any) -> Tensor:
         )
     resize_out(op.name, out, op.spec(*inputs)[0])
     check_writable(op.name, out)
+    dtype = op.spec(*inputs)[1]
+    if out.dtype is not dtype:
+        lengths = op.name == "abs" and not getattr(inputs[0], "dtype", dtype).is_complex
+        check_out_dtype(op.name, out.dtype, dtype, own or lengths)
     op.check_result(op.name, out, inputs)
     if state.transforms:  # which are to see the operator
         copy_data(out._data, op(*inputs)._data)

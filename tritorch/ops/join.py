@@ -179,7 +179,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
         >>> torch.cat([torch.zeros(2, 1), torch.ones(2, 2)], dim=1).tolist()
         [[0.0, 1.0, 1.0], [0.0, 1.0, 1.0]]
     """
-    dim = dim if axis is None else axis
+    if axis is not None:
+        if dim:
+            raise TypeError("cat() got both 'axis' and 'dim'")
+        dim = axis
     quick = _joined(tensors, dim, False)
     if quick is not None:
         return quick

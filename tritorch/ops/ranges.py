@@ -142,6 +142,8 @@ def arange(
         or (out.dtype if out is not None else None)
         or (dtypes.int64 if whole else dtypes.get_default_dtype())
     )
+    if dtype.category == 0 or dtype.is_complex:
+        raise NotImplementedError(f'"arange" is not implemented for {dtype.name} tensors')
     if dtype is dtypes.int64 and int(c):  # counted in whole numbers too
         a, b, c, whole = int(a), int(b), int(c), True
     if dtype.category < 2 and not int(c):

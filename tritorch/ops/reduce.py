@@ -50,10 +50,11 @@ def numpy_names(f: Callable) -> Callable:
 
     @functools.wraps(f)
     def function(*args: Any, axis: Any = _MISSING, keepdims: Any = _MISSING, **kwargs: Any) -> Any:
-        if axis is not _MISSING:
-            kwargs["dim"] = axis
-        if keepdims is not _MISSING:
-            kwargs["keepdim"] = keepdims
+        for name, ours, given in (("axis", "dim", axis), ("keepdims", "keepdim", keepdims)):
+            if given is not _MISSING:
+                if ours in kwargs:
+                    raise TypeError(f"{f.__name__}() got both '{name}' and '{ours}'")
+                kwargs[ours] = given
         return f(*args, **kwargs)
 
     return function

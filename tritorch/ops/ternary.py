@@ -13,6 +13,7 @@ from .arguments import number_first
 from .arithmetic import Number, conj, where
 from .elementwise import Elementwise
 from .elementwise_forms import as_operand, into
+from .python import need_tensors
 
 lerp_op = Elementwise(
     "lerp",
@@ -114,8 +115,33 @@ addcdiv.__doc__ = "`input + value * tensor1 / tensor2`, broadcast."
 
 
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
-    """`input + weight * (end - input)`, broadcast; `weight` is a number or a tensor."""
+    """`input + weight * (end - input)`, broadcast; `weight` is a number or a tensor.
+
+    Of floating-point and complex tensors of one dtype; a weight without dimensions may have another.
+    """
+    _check_lerp(input, end, weight)
     return lerp_op(input, end, weight) if out is None else into(lerp_op, out, input, end, weight)
+
+
+def _lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:
+    _check_lerp(self, end, weight)
+    return lerp_op.inplace(self, end, weight)
+
+
+def _check_lerp(input: Tensor, end: Tensor, weight: Any) -> None:
+    need_tensors("lerp", input=input, end=end)
+    dtype = input.dtype
+    if end.dtype is not dtype:
+        raise RuntimeError(f"lerp: expected dtype {dtype.name} for `end` but got {end.dtype.name}")
+    if dtype.category < 2:
+        raise NotImplementedError(f'"lerp" is not implemented for {dtype.name} tensors')
+    if not isinstance(weight, Tensor):
+        if isinstance(weight, complex) and not dtype.is_complex and weight.imag:
+            raise RuntimeError(f"lerp: weight {weight} cannot be converted to {dtype.name}")
+    elif weight._data.ndim and weight.dtype is not dtype:
+        raise RuntimeError(
+            f"lerp: expected dtype {dtype.name} for `weight` but got {weight.dtype.name}"
+        )
 
 
 def _check_bound(input: Any, bound: Any) -> None:
@@ -143,7 +169,10 @@ def _clamp(input: Tensor, low: Any, high: Any) -> tuple[Elementwise, tuple]:
 def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
     """Elements limited to `[min, max]`, each a number, a tensor or None; NaN stays."""
     op, args = _clamp(input, min, max)
-    return op(*args) if out is None else into(op, out, *args)
+    if out is None:
+        return op(*args)
+    numbers = not any(isinstance(v, Tensor) for v in args[1:])
+    return into(op, out, *args, own=numbers)
 
 
 def _clamp_(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
@@ -163,7 +192,7 @@ def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
 
 clip = clamp
 for _name, _f, _change in (
-    ("lerp", lerp, lambda self, end, weight: lerp_op.inplace(self, end, weight)),
+    ("lerp", lerp, _lerp_),
     ("clamp", clamp, _clamp_),
     ("clip", clamp, _clamp_),
     ("clamp_min", clamp_min, lambda self, min: _clamp_(self, min)),

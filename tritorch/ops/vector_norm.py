@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from . import reduce_host
 from .api import PUBLIC, attach, write_out
 from .arithmetic import where
-from .reduce import Dims, all_dims, beside, cast, numpy_names, reduced_shape, samples, spec, sums
+from .reduce import Dims, all_dims, beside, cast, reduced_shape, samples, spec, sums
 
 
 def _real(d: DType) -> DType:
@@ -92,7 +92,6 @@ def check_identity(name: str, x: Tensor, order: float, dims: tuple[int, ...]) ->
         )
 
 
-@numpy_names
 def norm(
     input: Tensor,
     p: float | str | None = "fro",
@@ -148,4 +147,4 @@ def _norm_method(
 
 
 PUBLIC["norm"] = norm
-attach("norm", numpy_names(_norm_method))
+attach("norm", _norm_method)
