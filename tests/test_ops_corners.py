@@ -161,7 +161,9 @@ WITH_OUT: dict[str, Callable] = {
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("out", ["bool", "uint8", "int32", "int64", "float32", "float64", "complex64"])
+@pytest.mark.parametrize(
+    "out", ["bool", "uint8", "int32", "int64", "float32", "float64", "complex64"]
+)
 @pytest.mark.parametrize("name", WITH_OUT)
 def test_dtypes_of_out_are_pytorchs(name: str, out: str) -> None:
     theirs = pytest.importorskip("torch")

@@ -27,15 +27,54 @@ SPACES: dict[str, dict[str, Callable]] = {  # the same for further namespaces
 
 # functions and methods that PyTorch has in Python, and which take none of NumPy's keywords
 IN_PYTHON = frozenset(
-    "block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum meshgrid norm split stft "
-    "tensordot unique unique_consecutive".split()
+    [
+        "block_diag",
+        "broadcast_tensors",
+        "cartesian_prod",
+        "cdist",
+        "chain_matmul",
+        "einsum",
+        "meshgrid",
+        "norm",
+        "split",
+        "stft",
+        "tensordot",
+        "unique",
+        "unique_consecutive",
+    ]
 )
 # those of `nn.functional` that it does not, and which do
 BUILT_IN = frozenset(
-    "adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear channel_shuffle conv1d conv2d "
-    "conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity gelu "
-    "hardshrink linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist "
-    "pixel_shuffle pixel_unshuffle prelu scaled_dot_product_attention softplus softshrink".split()
+    [
+        "adaptive_avg_pool1d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "bilinear",
+        "channel_shuffle",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_tbc",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "cosine_similarity",
+        "gelu",
+        "hardshrink",
+        "linear",
+        "logsigmoid",
+        "native_channel_shuffle",
+        "one_hot",
+        "pairwise_distance",
+        "pdist",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "prelu",
+        "scaled_dot_product_attention",
+        "softplus",
+        "softshrink",
+    ]
 )
 # functions whose annotations explain nothing, but which ask the classes of what they get
 ASK = ("einsum", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d", "result_type")

@@ -42,7 +42,9 @@ def check_out_dtype(name: str, out: DType, result: DType, own: bool = False) -> 
     """Refuse an `out` of another dtype than the result's where the function does not cast to it."""
     if name in ANY and not out.is_complex:
         return
-    if (own and name not in CAST) or (name in OWN and not (name in ("all", "any") and out is dtypes.uint8)):
+    if (own and name not in CAST) or (
+        name in OWN and not (name in ("all", "any") and out is dtypes.uint8)
+    ):
         raise RuntimeError(
             f"{name}: Expected out tensor to have dtype {result.name}, but got {out.name} instead"
         )

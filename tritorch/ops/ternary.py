@@ -117,7 +117,7 @@ addcdiv.__doc__ = "`input + value * tensor1 / tensor2`, broadcast."
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
     """`input + weight * (end - input)`, broadcast; `weight` is a number or a tensor.
 
-    Of floating-point and complex tensors of one dtype; a weight without dimensions may have another.
+    Of floating-point and complex tensors of one dtype; a weight without dimensions may differ.
     """
     _check_lerp(input, end, weight)
     return lerp_op(input, end, weight) if out is None else into(lerp_op, out, input, end, weight)
