@@ -1,4 +1,4 @@
-"""Which dtypes `out=` may have: PyTorch's rule is that a result can be cast to it, and these differ."""
+"""Which dtypes `out=` may have: a result is cast to it, but for the functions here."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ from .. import dtypes
 from ..dtypes import DType
 
 # Functions that write only to an `out` of the result's own dtype; so do all of several results.
-OWN = frozenset(
-    # pointwise
-    "bitwise_not ceil conj_physical float_power floor frac gelu hardshrink heaviside "
-    "isin isneginf isposinf log_sigmoid logsigmoid nan_to_num neg round sgn sign signbit softplus "
-    "softshrink trunc where "
-    # products and linear algebra
+POINTWISE = (
+    "bitwise_not ceil conj_physical float_power floor frac gelu hardshrink heaviside isin isneginf "
+    "isposinf log_sigmoid logsigmoid nan_to_num neg round sgn sign signbit softplus softshrink "
+    "trunc where"
+)
+PRODUCTS = (
     "addbmm addmm addmv baddbmm bmm cholesky cross det diag dot inv ldl_solve lu_solve matmul "
-    "matrix_norm mm multi_dot mv ormqr renorm solve solve_triangular svdvals eigvalsh tensordot tril "
-    "triu vdot vecdot "
-    # reductions and lines
+    "matrix_norm mm multi_dot mv ormqr renorm solve solve_triangular svdvals eigvalsh tensordot "
+    "tril triu vdot vecdot"
+)
+LINES = (
     "all amax amin any argmax argmin avg_pool2d avg_pool3d cumprod cumsum diff hash_tensor histc "
     "histogram log_softmax logcumsumexp mean msort nanquantile norm prod quantile softmax sum "
-    "vector_norm "
-    # places
-    "as_strided_copy alias_copy diagonal_copy expand_copy gather index_add index_copy index_reduce "
-    "index_select masked_select narrow_copy nonzero permute_copy scatter scatter_add scatter_reduce "
-    "slice_scatter squeeze_copy t_copy take take_along_dim transpose_copy unfold_copy unsqueeze_copy "
-    "view_copy "
-    # new tensors, of the dtype that is asked for
-    "arange empty eye full linspace logspace ones rand randn zeros".split()
+    "vector_norm"
 )
+PLACES = (
+    "as_strided_copy alias_copy diagonal_copy expand_copy gather index_add index_copy index_reduce "
+    "index_select masked_select narrow_copy nonzero permute_copy scatter scatter_add "
+    "scatter_reduce slice_scatter squeeze_copy t_copy take take_along_dim transpose_copy "
+    "unfold_copy unsqueeze_copy view_copy"
+)
+FACTORIES = "arange empty eye full linspace logspace ones rand randn zeros"  # where dtype= is given
+OWN = frozenset(" ".join((POINTWISE, PRODUCTS, LINES, PLACES, FACTORIES)).split())
 CAST = ("geqrf", "lstsq")  # which cast although they have several results
 IN_DTYPE_OF_OUT = ("sum", "prod", "cumsum", "cumprod", "mean")  # which compute in that dtype
 ANY = ("bernoulli",)  # whose values every dtype holds
