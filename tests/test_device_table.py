@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterator
 
+import compile_ahead
 import numpy as np
 import pytest
 
@@ -51,8 +53,10 @@ def placed(a: Tensor, name: str | None) -> Tensor:
     return a.contiguous().cuda() if name in KEPT else testing.placed(a, "cuda")
 
 
-def check(op: Op, dtype: torch.dtype, layout: str) -> None:
-    spine.FALLBACKS.clear()
+def calls(
+    op: Op, dtype: torch.dtype, layout: str
+) -> Iterator[tuple[testing.Sample, list, list, dict]]:
+    """The samples: what each is, its inputs on the CPU and on the device, parameters there."""
     for sample in testing.samples_of(op):
         args = sample.tensors(dtype, layout=LAYOUTS[layout])
         if any(isinstance(a, Tensor) and a.is_complex() for a in args):
@@ -64,6 +68,12 @@ def check(op: Op, dtype: torch.dtype, layout: str) -> None:
             placed(a, name) if isinstance(a, Tensor) else a
             for a, name in itertools.zip_longest(args, op.inputs)
         ]
+        yield sample, args, there, params
+
+
+def check(op: Op, dtype: torch.dtype, layout: str) -> None:
+    spine.FALLBACKS.clear()
+    for sample, args, there, params in calls(op, dtype, layout):
         with torch.no_grad():
             expected, got = outputs(op(*args, **sample.params)), outputs(op(*there, **params))
             again = outputs(op(*[copied(a) for a in there], **params))
@@ -92,6 +102,13 @@ cases = [
 ]
 
 
+@pytest.fixture(scope="session")
+def compiled_ahead(request: pytest.FixtureRequest) -> None:
+    """All kernels of the cases in Triton's cache: one process would compile for half an hour."""
+    chosen = [item for item in request.session.items if "compiled_ahead" in item.fixturenames]
+    compile_ahead.by_all_cores(dict.fromkeys(item.callspec.params["op"].name for item in chosen))
+
+
 @pytest.mark.interpreter
 @pytest.mark.skipif(not memory.interpreted(), reason="needs TRITORCH_EXECUTOR=interpreter")
 @pytest.mark.parametrize(("op", "dtype", "layout"), cases)
@@ -103,9 +120,13 @@ def test_interpreted(op: Op, dtype: torch.dtype, layout: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(memory.interpreted() or not memory.available(), reason="needs a CUDA device")
+@pytest.mark.usefixtures("compiled_ahead")
 @pytest.mark.parametrize(("op", "dtype", "layout"), cases)
 def test_on_gpu(op: Op, dtype: torch.dtype, layout: str) -> None:
-    check(op, dtype, layout)
+    try:
+        check(op, dtype, layout)
+    except ModuleNotFoundError as missing:
+        pytest.skip(f"{op.name} of the CPU needs {missing.name}")
 
 
 @pytest.mark.interpreter

@@ -688,6 +688,33 @@ def test_what_was_compiled_ahead_of_time_is_not_compiled_again(
     assert "fake-h200.json is ignored" in done.stderr
 
 
+TABLE = """
+import os, sys, tritorch as torch
+from test_device_table import calls, cases
+before = set(os.listdir(os.environ["TRITON_CACHE_DIR"]))
+with torch.no_grad():
+    for op, dtype, layout in [case.values for case in cases if case.values[0].name == "where"]:
+        for _, _, there, params in calls(op, dtype, layout):
+            op(*there, **params)
+sys.exit(len(set(os.listdir(os.environ["TRITON_CACHE_DIR"])) - before))
+"""
+
+
+@compiles
+def test_the_table_of_a_device_is_compiled_by_all_cores(fake_driver: Path, tmp_path: Path) -> None:
+    env = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path / "cache")}
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE), *sys.path])
+    compiled = subprocess.run(
+        [sys.executable, str(HERE / "compile_ahead.py"), "sm_90", "where"],
+        capture_output=True, text=True, env=env,
+    )  # fmt: skip
+    assert compiled.returncode == 0 and not compiled.stderr, compiled.stderr
+    assert int(compiled.stdout.split()[0]) > 5
+    env |= {"LD_LIBRARY_PATH": str(fake_driver), "TRITORCH_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+
+
 # -- a GPU -----------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from ._attention import (
     INF,
     KEYS,
     LOG2E,
+    QUERIES,
     Blocks,
     Sizes,
     blocks_of,
@@ -200,7 +201,8 @@ def packed_blocks(what: int, s: Sizes, dtype: str, bounds: dict[str, bool], targ
         if target.backend == "hip" and dtype == "float32" and s.wide > 128:
             return blocks._replace(bm=clip(pow2(s.m), 16, 32), bn=16)
         return _of_keys(s, blocks, table, uneven, bounds["LEFT"])
-    little = bounds["LEFT"] and s.wide > 64 and table in ("ampere", "small", "hip", "float32")
+    least = 32 if what == QUERIES and table == "hip" else 64  # elements that leave no room
+    little = bounds["LEFT"] and s.wide > least and table in ("ampere", "small", "hip", "float32")
     if uneven:
         little |= (table == "float32" and s.wide > 64) or (bounds["LEFT"] and s.wide > 128)
     if not little:
@@ -213,7 +215,7 @@ def _of_keys(s: Sizes, blocks: Blocks, table: str, uneven: bool, left: bool) -> 
     """Queries and keys of the gradient of keys: its loop over heads needs registers."""
     bm, bn = blocks.bm, blocks.bn
     if s.wide <= 64:
-        bm = min(bm, 32) if table == "ampere" else bm
+        bm = min(bm, 16) if left and table == "small" else bm
     else:
         bm = 16 if (left and uneven) or (table == "hip" and s.wide > 128) else bm
         bn = min(bn, 64) if s.group > 1 or uneven else bn
