@@ -16,6 +16,7 @@ from test_runtime import add_kernel, check_copies, dot_kernel
 import tritorch
 from tritorch import cuda
 from tritorch.dtypes import float16, float32, uint8
+from tritorch.op import REGISTRY, fused, same_as
 from tritorch.runtime import cuda_memory, replay
 from tritorch.runtime.array import Array
 from tritorch.runtime.launch import LaunchError, launch, operator
@@ -278,6 +279,26 @@ def test_a_call_done_again_launches_on_its_own_arrays() -> None:
         assert list(call.parameters[:4]) == [t.data_ptr() for t in (c, a, b)] + [n]
         assert (c.shape, c.dtype, c.device.type) == ((n,), float32, "cuda")
     assert len(set(seen)) == 1
+
+
+def test_an_operator_declared_again_does_not_do_the_first_ones_calls() -> None:
+    def declared(programs: int) -> Any:
+        def launcher(launch: Any, out: Array, x: Array) -> None:
+            launch(add_kernel, (programs,), [out, x, x, out.size, 1.0], {"BLOCK": 16})
+
+        @fused(meta=same_as("x"), triton=launcher)
+        def test_declared(x: Any) -> Any:
+            return x + x
+
+        return test_declared
+
+    x = tritorch.empty(6, device="cuda")
+    for programs in (1, 2):
+        op = declared(programs)
+        for _ in range(2):
+            op(x)
+            assert tuple(last().grid) == (programs, 1, 1)
+    del REGISTRY["test_declared"]
 
 
 def test_numbers_of_a_call_done_again_are_its_own() -> None:

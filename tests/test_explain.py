@@ -68,6 +68,7 @@ def test_work_is_counted() -> None:
     assert work.operations("attention", [], [q, k, v, None], {"is_causal": False}) == (
         2 * pairs * (8 + 6)
     )
+    assert work.operations("gelu_backward", [q], [q, q], {}) == 8 * q.size
     x, w, out = array(2, 3, 8, 8), array(5, 3, 3, 3), array(2, 5, 6, 6)
     forward = work.operations("conv2d", [out], [x, w, None], {})
     assert forward == 2 * 2 * 5 * 6 * 6 * 27

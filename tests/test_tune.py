@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tritorch as torch
-from tritorch.perf.tune import Search, neighbours
+from tritorch.perf.tune import Search, _kept, neighbours
 from tritorch.runtime import memory, tuned
 from tritorch.runtime.launch import launch
 
@@ -63,6 +63,21 @@ def test_corrupt_and_foreign_files_are_ignored(cache: Path, content: str, why: s
         assert tuned.load("fake") == {}
     tuned.save("fake", {"product 2x2x1": (16, 16, 16, 4, 1)})
     assert tuned.load("fake") == {"product 2x2x1": (16, 16, 16, 4, 1)}
+
+
+def test_a_folder_that_cannot_be_written_is_warned_of(cache: Path, monkeypatch: Any) -> None:
+    cache.write_text("a file where the folder should be")
+    assert tuned.load("fake") == {}
+    with pytest.warns(UserWarning, match="tune: what was found serves this process alone, .*tuned"):
+        assert _kept("fake", {"product 1x1x1": (16, 16, 16, 4, 1)}) is None
+    monkeypatch.setenv("TRITORCH_CACHE", str(cache / "below"))
+    assert tuned.load("fake") == {}
+
+
+@pytest.mark.skipif(memory.available(), reason="there is a device")
+def test_a_search_needs_a_device() -> None:
+    with pytest.raises(RuntimeError, match="tune: needs a GPU"):
+        torch.tune(torch.matmul, torch.ones(2, 2), torch.ones(2, 2))
 
 
 # -- choices --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from __future__ import annotations
 from ..autograd.rules import joint
 from .declare import fused, method, primitive, view
 from .derivative import through_ref
-from .device import FALLBACKS, check_devices, imported, users_level
+from .device import FALLBACKS, check_devices, chosen, imported, users_level
 from .images import Images, in_order
 from .record import REGISTRY, InPlace, Op, check_writable, copy_data, edges_of, same_as
 from .views import ViewOp, alias, share
@@ -31,6 +31,7 @@ __all__ = [
     "alias",
     "check_devices",
     "check_writable",
+    "chosen",
     "copy_data",
     "edges_of",
     "fused",

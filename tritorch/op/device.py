@@ -134,7 +134,12 @@ class OnDevice:
     def launcher(self) -> Callable | None:
         """The launcher, imported with triton at the first need; it gets the params it names."""
         if isinstance(self.triton, str):
-            self.triton = imported(self.triton)
+            try:
+                self.triton = imported(self.triton)
+            except (ImportError, AttributeError) as error:
+                raise ImportError(
+                    f"{self.name}: its kernel's launcher {self.triton!r} is not there: {error}"
+                ) from error
         if self.triton is not None and not self._named:
             parameters = inspect.signature(self.triton).parameters.values()
             self._named = frozenset("**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters)
@@ -158,6 +163,16 @@ def imported(where: str) -> Any:
         return getattr(importlib.import_module(module), name)
     family, _, name = where.partition(".")
     return getattr(importlib.import_module(f"{_PACKAGE}kernels.{family}"), name)
+
+
+def chosen(launch: Any, kind: str, sizes: tuple[int, ...], first: Any) -> Any:
+    """The blocks that `tritorch.tune` found for launches of this kind and such sizes on the device.
+
+    `first`, a NamedTuple of ints, is the choice where nobody has searched, and its class that of
+    the result. Fields named `warps` and `stages` are tried from 1 to 16 and from 1 to 6, all others
+    as powers of two from 16 to 256. What else blocks depend on, as a dtype, belongs into `kind`.
+    """
+    return imported("_choice.chosen")(launch.target, kind, sizes, first)
 
 
 def users_level() -> int:

@@ -6,6 +6,7 @@ A call goes: active transforms, meta rule (shapes, dtypes, errors), implementati
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..tensor import Tensor, wrap
 from .device import OnDevice, Spec, check_devices
 
 REGISTRY: dict[str, Op] = {}
+_PACKAGE = f"{__name__.partition('.')[0]}."
 
 
 class Op(OnDevice):
@@ -39,6 +41,7 @@ class Op(OnDevice):
     """
 
     is_view = False
+    origin: tuple[str, str] | None  # the user's function that declares it, by module and name
     public: Callable  # the published function of an elementwise operator, once it has one
     same_value = False  # in place it writes one value everywhere, so elements may share memory
 
@@ -67,7 +70,12 @@ class Op(OnDevice):
         self.samples = samples
         self.__doc__ = doc
         self.rules = None if vjp is None else Rules(self, vjp)
-        if name in REGISTRY:
+        if triton is not None and meta is None:
+            raise ValueError(
+                f"{name}: a kernel needs a meta rule, which gives the shape and dtype of its result"
+            )
+        self.origin = _origin(ref or cpu)
+        if name in REGISTRY and (self.origin is None or self.origin != REGISTRY[name].origin):
             raise ValueError(f"an operator named {name!r} is registered already")
         REGISTRY[name] = self
 
@@ -77,6 +85,8 @@ class Op(OnDevice):
     # -- calls ------------------------------------------------------------------------------
 
     def __call__(self, *inputs: Any, **params: Any) -> Any:
+        if self.origin is not None and params:
+            self._check_params(params)
         if state.transforms:
             return state.transforms[-1](self, inputs, params)
         try:
@@ -91,6 +101,15 @@ class Op(OnDevice):
         if state.grad:
             self.record(inputs, params, out)
         return out
+
+    def _check_params(self, params: dict) -> None:
+        """A tensor among the keywords would have no gradient, and no place in a kernel."""
+        for name, value in params.items():
+            if isinstance(value, Tensor):
+                raise TypeError(
+                    f"{self.name}: {name} is a Tensor given by keyword; tensors are the inputs "
+                    f"({', '.join(self.inputs)}), given by position"
+                )
 
     def explain(self, error: Exception, inputs: Sequence, params: dict) -> None:
         """Raise an error that names the operator in place of one that nobody meant to raise."""
@@ -127,7 +146,7 @@ class Op(OnDevice):
         if all(a.__class__ is np.ndarray or a is None for a in arrays):
             specs = None if self.meta is None else self.meta(*inputs, **params)
             return self.on_host(arrays, params, specs)
-        kind = replay.kind(self.name, arrays, params)
+        kind = replay.kind(self, arrays, params)
         if kind is not None and (known := kind[0].replays.get(kind[1])) is not None:
             outs = self._again(known, kind[0], None, arrays)
             return outs[0] if known.single else tuple(outs)
@@ -170,9 +189,16 @@ class Op(OnDevice):
             result = self.ref(*tensors, **params)  # type: ignore[misc]
         finally:
             state.grad = grad
-        return tuple(t._data for t in result) if isinstance(result, tuple) else result._data
+        if isinstance(result, Tensor):
+            return result._data
+        if isinstance(result, tuple) and all(isinstance(t, Tensor) for t in result):
+            return tuple(t._data for t in result)
+        raise TypeError(
+            f"{self.name}: its composition returns {type(result).__name__}, not a Tensor or a "
+            "tuple of Tensors"
+        )
 
-        # -- in place -----------------------------------------------------------------------------
+    # -- in place -----------------------------------------------------------------------------
 
     def inplace(self, *inputs: Any, **params: Any) -> Tensor:
         """The same, its result written into the first input."""
@@ -273,21 +299,47 @@ def copy_data(target: Any, source: Any) -> None:
 
 
 class same_as:
-    """A meta rule: the shape and dtype of the input of that name."""
+    """A meta rule: the shape and dtype of the input of that name.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Of several names: theirs, which have to be the same; ValueError where they are not.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
     def rule(self, op: str, inputs: Sequence[str]) -> Callable:
         """The rule for an operator of these inputs."""
-        if self.name not in inputs:
-            raise ValueError(f"{op}: has no input {self.name!r}, only {', '.join(inputs)}")
-        at = inputs.index(self.name)
+        for name in self.names:
+            if name not in inputs:
+                raise ValueError(f"{op}: has no input {name!r}, only {', '.join(inputs)}")
+        at, *others = [inputs.index(name) for name in self.names]
 
         def meta(*tensors: Tensor, **params: Any) -> Spec:
-            return tuple(tensors[at]._data.shape), tensors[at].dtype
+            spec = tuple(tensors[at]._data.shape), tensors[at].dtype
+            if others:
+                self._check(op, spec, [tensors[i] for i in others])
+            return spec
 
         return meta
+
+    def _check(self, op: str, spec: Spec, others: Sequence[Tensor]) -> None:
+        specs = [spec, *((tuple(t._data.shape), t.dtype) for t in others)]
+        if any(s != spec for s in specs):
+            given = ", ".join(f"{d.name}{list(s)}" for s, d in specs)
+            raise ValueError(
+                f"{op}: {', '.join(self.names)} must have one shape and dtype, got {given}"
+            )
+
+
+def _origin(f: Callable | None) -> tuple[str, str] | None:
+    """Module and name of a function of the user's; None for the package's own, and lambdas.
+
+    An operator declared again by the function of that name, as when a notebook's cell is run once
+    more, takes the place of the one before.
+    """
+    if not isinstance(f, FunctionType) or f.__name__ == "<lambda>":
+        return None
+    return None if f.__module__.startswith(_PACKAGE) else (f.__module__, f.__qualname__)
 
 
 def _dtype_of(data: Any) -> dtypes.DType:

@@ -263,7 +263,7 @@ class Elementwise(Op):
                 return None
         if out is not None:
             datas.append(out)
-        return replay.kind(self.name, datas, {"numbers": numbers, "in place": out is not None})
+        return replay.kind(self, datas, {"numbers": numbers, "in place": out is not None})
 
     def _device(
         self, inputs: Sequence, datas: list, types: tuple[DType, DType], out: Any, kind: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tritorch
-from tritorch.runtime import tuned
+from tritorch.runtime import memory, tuned
 from tritorch.runtime.launch import LaunchError, launch
 from tritorch.tensor import Tensor
 
@@ -57,11 +58,12 @@ def tune(
 ) -> Tuned:
     """Search the blocks with which `fn(*args, **kwargs)` is fastest on the device of its tensors.
 
-    Products, convolutions and attention choose their blocks by arithmetic, at no cost; this tries
-    neighbours of that choice, a field at a time, for `budget` seconds, each for `seconds`. What is
-    at least 2% faster, and gives the same results to the precision of the dtype, is used from then
-    on for calls of such sizes (up to the same powers of two), and with `save` kept for later
-    processes in a file of the device's under `$TRITORCH_CACHE` (by default ~/.cache/tritorch).
+    Products, convolutions, attention, and kernels of one's own that ask `tritorch.op.chosen`,
+    choose their blocks by arithmetic, at no cost; this tries neighbours of that choice, a field at
+    a time, for `budget` seconds, each for `seconds`. What is at least 2% faster, and gives the same
+    results to the precision of the dtype, is used from then on for calls of such sizes (up to the
+    same powers of two), and with `save` kept for later processes in a file of the device's under
+    `$TRITORCH_CACHE` (by default ~/.cache/tritorch).
     Tune one operator or layer at a time: the time of the whole call decides.
 
     RuntimeError where there is no device, or `fn` asks for no choice.
@@ -71,12 +73,23 @@ def tune(
         >>> def tune_attention(q, k, v):
         ...     return torch.tune(torch.nn.functional.scaled_dot_product_attention, q, k, v)
     """
+    if not memory.available():
+        raise RuntimeError("tune: needs a GPU, on which to time; none was found")
     search = Search(lambda: fn(*args, **kwargs), seconds, time.perf_counter() + budget)
     found = search.run()
     better = {f.key: tuple(f.best) for f in found if f.best != f.first}
     target = launch.target
-    path = tuned.save(target.name, better) if save and better else None
+    path = _kept(target.name, better) if save and better else None
     return Tuned(target.name, found, search.tried, path)
+
+
+def _kept(device: str, better: dict[str, tuple]) -> Path | None:
+    """The file in which choices were kept; None, with a warning, where it cannot be written."""
+    try:
+        return tuned.save(device, better)
+    except OSError as error:
+        warnings.warn(f"tune: what was found serves this process alone, {error}", stacklevel=3)
+        return None
 
 
 class Search:
@@ -92,7 +105,8 @@ class Search:
         if not asked:
             raise RuntimeError(
                 "tune: the call launches no product, convolution or attention of floating-point "
-                "tensors on a device, so there is nothing to choose"
+                "tensors on a device, nor an operator of one's own that asks for `chosen` blocks, "
+                "so there is nothing to choose"
             )
         expected = self._results()
         self.expected = expected if _agree(expected, self._results()) else None  # it is random

@@ -2,6 +2,7 @@
 
 Multiplications and additions count one each. Products, convolutions, attention and recurrent layers
 are exact; of the others an element counts as many operations as `PER_ELEMENT` says, one by default.
+A user's operator counts as much as its composition.
 Bytes are those of every array once: results written, inputs read, whatever a kernel reads twice.
 """
 
@@ -9,9 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from tritorch.op import REGISTRY
+from tritorch.autograd.mode import no_grad, outside, transform
+from tritorch.op import REGISTRY, Op
 from tritorch.runtime.array import Array
+from tritorch.runtime.memory import meta
+from tritorch.tensor import Tensor, wrap
 
 Work = Callable[[Sequence, Sequence, dict], float]
 # Operations an element of the results, or of the largest input where that has more.
@@ -67,9 +72,36 @@ def operations(name: str, outs: Sequence, arrays: Sequence, params: dict) -> flo
     """Additions and multiplications of a call of the operator of this name."""
     if name in EXACT:
         return EXACT[name](outs, arrays, params)
+    op = REGISTRY.get(name)
+    if op is not None and op.origin is not None and op.ref is not None:
+        return composition(op, arrays, params)
     sizes = [a.size for a in arrays if isinstance(a, Array)]
     elements = max([sum(a.size for a in outs), *sizes])
-    return float(PER_ELEMENT.get(name, 1) * elements)
+    known = PER_ELEMENT.get(name, PER_ELEMENT.get(name.removesuffix("_backward"), 1))
+    return float(known * elements)
+
+
+def composition(op: Op, arrays: Sequence, params: dict) -> float:
+    """Operations of what a user's operator is composed of, counted on arrays without elements."""
+    total = 0.0
+
+    def count(part: Any, inputs: Sequence, params: dict) -> Any:
+        nonlocal total
+        with outside():
+            out = part(*inputs, **params)
+        if not part.is_view:
+            outs = [t._data for t in (out if isinstance(out, tuple) else (out,))]
+            given = [t._data if isinstance(t, Tensor) else t for t in inputs]
+            total += operations(part.name.removesuffix("_"), outs, given, params)
+        return out
+
+    tensors = [
+        wrap(meta(a.shape, a.dtype, a.strides), a.dtype) if isinstance(a, Array) else a
+        for a in arrays
+    ]
+    with no_grad(), transform(count):
+        op.ref(*tensors, **params)  # type: ignore[misc]
+    return total
 
 
 def moved(name: str, outs: Sequence, arrays: Sequence) -> int:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array
-from .kernel import compile_kernel, specialize
+from .kernel import check_grid, compile_kernel, specialize
 from .launch import current_operator, launch
 from .memory import Memory, MetaMemory, Runtime, Target, meta
 
@@ -135,6 +135,7 @@ class AotRuntime(Runtime):
     def execute(
         self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
     ) -> None:
+        check_grid(grid)
         target = self.target()
         special = specialize(kernel, args, constants, pointer_range=target.backend == "hip")
         compiled = compile_kernel(kernel, special, target, warps, stages)

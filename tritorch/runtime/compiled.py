@@ -14,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from .array import Array
-from .kernel import Specialized, compile_kernel, parameters, specialize
+from .kernel import Specialized, check_grid, compile_kernel, parameters, specialize
 from .memory import Target
 
-MAX_X, MAX_YZ = (1 << 31) - 1, 65535
 _PLAIN = frozenset({int, bool, str, type(None)})  # constants that are their own key
 _BY_CLASS = frozenset({float, np.float64, bool, type(None)})  # arguments not specialised by value
 _CASTS = {"fp32": np.float32, "u64": np.uint64}  # Python's own would be passed as another type
@@ -166,12 +165,8 @@ class Executor:
         return Entry(handle, types, compiled, (kernel, *constants.values()))
 
     def _config(self, entry: Entry, grid: tuple[int, ...]) -> Any:
+        check_grid(grid)
         x, y, z = (*grid, 1, 1)[:3]
-        if len(grid) > 3 or not (0 < x <= MAX_X and 0 < y <= MAX_YZ and 0 < z <= MAX_YZ):
-            raise ValueError(
-                f"grid {grid} is out of range: at most {MAX_X} programs in the first dimension, "
-                f"{MAX_YZ} in the others"
-            )
         if len(entry.configs) >= _CONFIGS:
             entry.configs.clear()
         config = self._device.config((int(x), int(y), int(z)), entry.threads, entry.shared)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ml_dtypes
@@ -15,11 +16,11 @@ import numpy as np
 
 from ..device import device
 from .array import Array
-from .kernel import parameters
+from .kernel import check_grid, parameters
 from .memory import POISON, Memory, Runtime, Target
 
 ALIGNMENT = 64
-GUARD = 256
+GUARD = 1 << 16  # a block of 128 by 128 float32 that nobody masked
 TARGET = Target("cuda", 90, 4, 227 * 1024, interpreted=True, name="interpreter")
 
 
@@ -94,16 +95,41 @@ class InterpreterRuntime(Runtime):
     def execute(
         self, kernel: Any, grid: tuple, args: Sequence, constants: dict, warps: int, stages: int
     ) -> None:
+        check_grid(grid)
         p = parameters(kernel)
         p.check(kernel, args, constants)
         named = {name: _host_argument(a) for name, a in zip(p.runtime, args)}
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _located():
             kernel[tuple(int(n) for n in grid)](**named, **constants)
         self.launches[kernel.__name__] = self.launches.get(kernel.__name__, 0) + 1
         for name, a in zip(p.runtime, args):
             memory = getattr(a, "memory", None)
             if isinstance(memory, HostMemory) and not memory.is_intact():
                 raise RuntimeError(f"kernel {kernel.__name__} wrote out of bounds of {name}, {a}")
+
+
+@contextmanager
+def _located() -> Iterator[None]:
+    """A block whose errors say at which line of which function of the kernel they are.
+
+    Triton's own wrap them once for each function on the way, and keep only their text.
+    """
+    from triton.runtime.errors import InterpreterError  # type: ignore
+
+    try:
+        yield
+    except InterpreterError as error:
+        cause: BaseException = error
+        while isinstance(cause, InterpreterError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        trace = cause.__traceback__
+        while trace is not None and trace.tb_frame.f_globals["__name__"].startswith("triton."):
+            trace = trace.tb_next
+        where = ""
+        if trace is not None:
+            code = trace.tb_frame.f_code
+            where = f"{code.co_filename}:{trace.tb_lineno}, in {code.co_name}: "
+        raise InterpreterError(f"{where}{type(cause).__name__}: {cause}") from cause
 
 
 def _host_argument(a: Any) -> Any:
@@ -169,6 +195,9 @@ def import_interpreted() -> None:
     options = interpreter.InterpreterOptions(sanitize_overflow=False)  # type: ignore
     interpreter.interpreter_builder.options = options
     interpreter._convert_float = _nearest(interpreter._convert_float)  # type: ignore
+    for name, at in (("unary_op", 0), ("binary_op", 0), ("create_fma", 2), ("create_dot", 2)):
+        builder: Any = interpreter.InterpreterBuilder  # type: ignore
+        setattr(builder, name, _in_single(getattr(builder, name), at))
 
 
 def _once(patch: Callable) -> Callable:
@@ -186,6 +215,29 @@ def _once(patch: Callable) -> Callable:
         return _LangPatchScope()
 
     return patched
+
+
+def _in_single(method: Callable, at: int) -> Callable:
+    """Arithmetic of bfloat16 in single precision, its result rounded where the operand `at` is
+    bfloat16: Triton's interpreter takes the bits for integers."""
+    import triton.language as tl
+
+    def widened(a: Any) -> Any:
+        if getattr(a, "dtype", None) is None or a.dtype.scalar != tl.bfloat16:
+            return a
+        return type(a)(a.data.view(ml_dtypes.bfloat16).astype(np.float32), tl.float32)
+
+    def calculated(self: Any, *operands: Any) -> Any:
+        wide = [widened(a) for a in operands]
+        result = method(self, *wide)
+        if wide[at] is operands[at]:
+            return result
+        data = result.data
+        if data.dtype == np.float32:
+            data = data.astype(ml_dtypes.bfloat16).view(np.uint16)
+        return type(result)(data, tl.bfloat16)
+
+    return calculated
 
 
 def _nearest(convert: Callable) -> Callable:

@@ -11,6 +11,8 @@ import numpy as np
 from .array import Array
 from .memory import Target
 
+MAX_X, MAX_YZ = (1 << 31) - 1, 65535  # programs in the first dimension of a grid, in the others
+
 
 class Parameters(NamedTuple):
     """The names of a kernel's parameters: all, those given at run time, the constexpr ones."""
@@ -30,9 +32,11 @@ class Parameters(NamedTuple):
         unknown = constants.keys() - self.constexpr
         missing = self.required - constants.keys()
         if unknown or missing:
+            wrong = [f"{n} is missing" for n in sorted(missing)]
+            wrong += [f"{n} is unknown" for n in sorted(unknown)]
             raise TypeError(
-                f"kernel {kernel.__name__} takes the constants ({', '.join(self.constexpr)}); "
-                f"unknown: {sorted(unknown)}, missing: {sorted(missing)}"
+                f"kernel {kernel.__name__} takes the constants "
+                f"({', '.join(sorted(self.constexpr))}): {', '.join(wrong)}"
             )
 
 
@@ -143,3 +147,15 @@ def compile_kernel(
         target=GPUTarget(target.backend, target.arch, target.warp_size),
         options=options,
     )
+
+
+def check_grid(grid: Any) -> None:
+    """TypeError unless a grid is one to three ints, ValueError where a device cannot have it."""
+    whole = isinstance(grid, tuple) and all(isinstance(n, (int, np.integer)) for n in grid)
+    if not whole or not 1 <= len(grid) <= 3:
+        raise TypeError(f"a grid is a tuple of one to three ints, not {grid!r}")
+    if not all(0 < n <= limit for n, limit in zip(grid, (MAX_X, MAX_YZ, MAX_YZ))):
+        raise ValueError(
+            f"grid {grid} is out of range: at most {MAX_X} programs in the first dimension, "
+            f"{MAX_YZ} in the others"
+        )

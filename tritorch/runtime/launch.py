@@ -78,7 +78,7 @@ class Launch:
         ints, floats (single precision; `np.float64` is double), bools, None. `constants` maps the
         names of the constexpr ones to their values.
         """
-        if 0 in grid:
+        if grid.__class__ is tuple and 0 in grid:
             return
         try:
             (self._executor or self._start())(kernel, grid, args, constants, num_warps, num_stages)

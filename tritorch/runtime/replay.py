@@ -76,10 +76,10 @@ class Replay(NamedTuple):
             submit(stream, config, handle, *params)
 
 
-def kind(name: str, arrays: Sequence, params: dict) -> tuple[Any, tuple] | None:
+def kind(op: Any, arrays: Sequence, params: dict) -> tuple[Any, tuple] | None:
     """The device of a call and what its launches follow from; None where they are not kept."""
     owner: Any = None
-    key: list[Any] = [name, dtypes.get_default_dtype()]
+    key: list[Any] = [op, dtypes.get_default_dtype()]
     for a in arrays:
         if a is None:
             key.append(None)
@@ -157,7 +157,7 @@ class Recorder:
         num_warps: int = 4,
         num_stages: int = 3,
     ) -> None:
-        if 0 in grid:
+        if grid.__class__ is tuple and 0 in grid:
             return
         self._launch(kernel, grid, args, constants, num_warps, num_stages)
         executor = self._owner.executor

@@ -32,10 +32,10 @@ def path_of(device: str) -> Path:
 def load(device: str) -> Choices:
     """What was found for a device: key to blocks."""
     path = path_of(device)
-    if not path.exists():
-        return {}
     try:
         return _checked(json.loads(path.read_text()), device)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except (OSError, ValueError) as error:
         warnings.warn(
             f"tune: {path} is ignored, {error}; delete it, or run tritorch.tune again", stacklevel=2
