@@ -262,9 +262,7 @@ def test_inputs_that_an_operator_must_not_see(own: ModuleType) -> None:
 
 
 def test_an_operator_declared_again_takes_the_place_of_the_first(record: Any) -> None:
-    source = (
-        "from tritorch.op import fused\n\n@fused()\ndef test_again(x):\n    return x * {}\n"
-    )
+    source = "from tritorch.op import fused\n\n@fused()\ndef test_again(x):\n    return x * {}\n"
     cell: dict[str, Any] = {"__name__": "a_notebook"}
     for factor in (2, 3):
         exec(source.format(factor), cell)

@@ -163,9 +163,7 @@ def _check_compiled(op: Op, target: str, kinds: Sequence[DType]) -> list[str]:
     with compile_for(target) as aot, operator(op.name):
         for kind in kinds:
             for sample in samples_of(op):
-                there = [
-                    meta_of(a) if isinstance(a, Tensor) else a for a in sample.tensors(kind)
-                ]
+                there = [meta_of(a) if isinstance(a, Tensor) else a for a in sample.tensors(kind)]
                 outs: list[Any] = [o._data for o in _results(op(*there, **sample.params))]
                 arrays = [a._data if isinstance(a, Tensor) else a for a in there]
                 named = {k: v for k, v in sample.params.items() if k in op._named}

@@ -147,6 +147,6 @@ def _difference(x: np.ndarray, y: np.ndarray, close: np.ndarray, r: float, t: fl
     at = tuple(int(i) for i in worst) if x.ndim else ()
     return (
         f"Tensor-likes are not close!\n\nMismatched elements: {int(bad.sum())} / {bad.size}\n"
-        f"Greatest absolute difference: {gap[worst]} at index {at}: {x[at].item()} against {y[at].item()} "
-        f"(tolerances: {r} relative, {t} absolute)"
+        f"Greatest absolute difference: {gap[worst]} at index {at}: {x[at].item()} against "
+        f"{y[at].item()} (tolerances: {r} relative, {t} absolute)"
     )
