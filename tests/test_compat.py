@@ -82,8 +82,9 @@ def test_base_classes_of_layers_are_those_of_the_layers(hooked: None) -> None:
     from torch.nn.modules.instancenorm import _InstanceNorm
     from torch.nn.modules.lazy import LazyModuleMixin
     from torch.nn.modules.loss import _Loss, _WeightedLoss
-    from torch.nn.modules.padding import _ConstantPadNd
-    from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _LPPoolNd, _MaxPoolNd, _MaxUnpoolNd
+    from torch.nn.modules.padding import _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd
+    from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _LPPoolNd, _MaxPoolNd
+    from torch.nn.modules.pooling import _MaxUnpoolNd
 
     nn = tritorch.nn
     for base, layers in {
@@ -96,6 +97,9 @@ def test_base_classes_of_layers_are_those_of_the_layers(hooked: None) -> None:
         _Loss: (nn.MSELoss, nn.CrossEntropyLoss, nn.CTCLoss),
         _WeightedLoss: (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCELoss),
         _ConstantPadNd: (nn.ConstantPad1d, nn.ZeroPad2d),
+        _ReflectionPadNd: (nn.ReflectionPad1d, nn.ReflectionPad3d),
+        _ReplicationPadNd: (nn.ReplicationPad2d,),
+        _AvgPoolNd: (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
         _MaxPoolNd: (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
         _MaxUnpoolNd: (nn.MaxUnpool1d, nn.MaxUnpool2d),
         _LPPoolNd: (nn.LPPool1d, nn.LPPool2d),
@@ -104,6 +108,68 @@ def test_base_classes_of_layers_are_those_of_the_layers(hooked: None) -> None:
     }.items():
         assert all(issubclass(layer, base) for layer in layers), base
     assert not issubclass(nn.GroupNorm, _NormBase) and not issubclass(nn.Conv2d, _ConvTransposeNd)
+
+
+def test_files_of_modules_are_imported_after_they_were_reached(hooked: None) -> None:
+    import torch
+
+    assert torch.nn.modules.dropout.Dropout is tritorch.nn.Dropout
+    dropout = importlib.import_module("torch.nn.modules.dropout")
+    assert dropout._DropoutNd is tritorch.nn.Dropout.__mro__[1]
+
+
+def test_parts_of_amp_and_utils_are_files_of_their_own(hooked: None) -> None:
+    import torch
+    from torch.cpu.amp.autocast_mode import autocast as on_cpu
+    from torch.cuda.amp.autocast_mode import autocast, custom_bwd, custom_fwd
+    from torch.cuda.amp.common import amp_definitely_not_available
+    from torch.cuda.amp.grad_scaler import GradScaler, OptState
+    from torch.utils.hooks import RemovableHandle
+
+    amp, utils = tritorch.cuda.amp, tritorch.nn.utils
+    assert autocast is amp.autocast and GradScaler is amp.GradScaler
+    assert custom_fwd is amp.custom_fwd and custom_bwd is amp.custom_bwd
+    assert on_cpu is tritorch.cpu.amp.autocast
+    assert OptState is tritorch.amp.grad_scaler.OptState and amp_definitely_not_available()
+    assert torch.nn.utils.clip_grad.clip_grad_norm_ is utils.clip_grad_norm_
+    assert torch.nn.utils.convert_parameters.parameters_to_vector is utils.parameters_to_vector
+    handle = torch.nn.ReLU().register_forward_hook(print)
+    assert isinstance(handle, RemovableHandle)
+
+
+def test_a_capsule_of_dlpack_lends_its_memory_once() -> None:
+    from tritorch.utils.dlpack import from_dlpack, to_dlpack
+
+    x = tritorch.arange(6).reshape(2, 3).t()
+    capsule = to_dlpack(x)
+    y = from_dlpack(capsule)
+    y[2, 1] = 50
+    assert y.tolist() == [[0, 3], [1, 4], [2, 50]] and y.data_ptr() == x.data_ptr()
+    with pytest.raises(RuntimeError, match="consumed already"):
+        tritorch.from_dlpack(capsule)
+
+
+def test_trees() -> None:
+    from collections import OrderedDict, defaultdict, deque, namedtuple
+
+    from tritorch.utils import _pytree
+
+    Pair = namedtuple("Pair", "a b")
+    tree = {"x": [1, (2, None)], "y": Pair(3, OrderedDict(k=4)), "z": defaultdict(int, q=5)}
+    leaves, spec = _pytree.tree_flatten(tree)
+    assert leaves == [1, 2, None, 3, 4, 5] and spec.num_leaves == 6
+    back = _pytree.tree_unflatten(leaves, spec)
+    assert back == tree and type(back["y"]) is Pair and back["z"].default_factory is int
+    doubled = _pytree.tree_map_only(int, lambda v: 2 * v, tree)
+    assert doubled["x"] == [2, (4, None)] and doubled["y"].b == {"k": 8}
+    assert _pytree.tree_map(lambda a, b: a + b, (1, [2]), (10, [20])) == (11, [22])
+    pairs = _pytree.tree_leaves([(1, 2), [3]], is_leaf=lambda v: isinstance(v, tuple))
+    assert pairs == [(1, 2), 3]
+    assert _pytree.tree_map(str, deque([1], maxlen=3)).maxlen == 3
+    with pytest.raises(ValueError, match="expected 6 leaves, got 1"):
+        _pytree.tree_unflatten([1], spec)
+    with pytest.raises(ValueError, match="already registered"):
+        _pytree.register_pytree_node(list, list, list)
 
 
 def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:

@@ -93,10 +93,12 @@ class MaxUnpool3d(_MaxUnpool):
     _dims = 3
 
 
-class AvgPool1d(Layer):
-    """The mean of each window of `(N, C, L)` or `(C, L)`."""
-
+class _AvgPoolNd(Layer):
     _shown = ("kernel_size", "stride", "padding")
+
+
+class AvgPool1d(_AvgPoolNd):
+    """The mean of each window of `(N, C, L)` or `(C, L)`."""
 
     def __init__(
         self,
@@ -122,8 +124,7 @@ class AvgPool1d(Layer):
         )
 
 
-class _AvgPool(Layer):
-    _shown = ("kernel_size", "stride", "padding")
+class _AvgPool(_AvgPoolNd):
     _dims: int
 
     def __init__(

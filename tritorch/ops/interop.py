@@ -90,13 +90,15 @@ _NUMPYS_OWN = frozenset(n for n in TYPE_NAMES if n != "bfloat16") | {"uint16", "
 
 @public(method=False)
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__`, on the CPU or on a GPU.
+    """A tensor that shares the memory of any object with `__dlpack__`, or of its capsule.
 
-    Its shape, strides and dtype are the object's. A GPU's memory is read after what its owner
-    has been given for it so far. `device` moves it, `copy=True` copies it.
+    It lies on the CPU or on a GPU. Its shape, strides and dtype are the object's. A GPU's memory is
+    read after what its owner has been given for it so far. `device` moves it, `copy=True` copies it.
     """
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = dlpack.Held(ext_tensor)
     kind, index = getattr(ext_tensor, "__dlpack_device__", lambda: (dlpack.CPU, 0))()
     if kind in (dlpack.CUDA, dlpack.MANAGED):
         if not hasattr(launch.runtime, "device"):

@@ -137,6 +137,23 @@ def borrow(capsule: Any) -> Borrowed:
     return Borrowed(ptr, shape, strides, dtype, (t.device_type, t.device_id), release)
 
 
+class Held:
+    """A capsule as an object that lends it, as consumers expect one."""
+
+    def __init__(self, capsule: Any) -> None:
+        if not _is_valid(capsule, NAME):
+            raise RuntimeError("from_dlpack: the capsule was consumed already, or is none of DLPack's")
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        address = _pointer(self.capsule, NAME)
+        tensor = ctypes.cast(address, ctypes.POINTER(_Managed)).contents.tensor
+        return tensor.device_type, tensor.device_id
+
+
 def _dtype_of(t: _Tensor) -> DType:
     names = {v: k for k, v in _CODES.items()}
     eights = {v: k for k, v in _FLOAT8.items()}

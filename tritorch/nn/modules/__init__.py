@@ -4,6 +4,7 @@ PyTorch's files of modules are found here under their names, without being impor
 all names of `tritorch.nn`: `modules.batchnorm._BatchNorm`, `modules.activation.MultiheadAttention`.
 """
 
+import functools
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,9 @@ INNER = {
     "NonDynamicallyQuantizableLinear": ("linear", "Linear"),  # what attention's out_proj is
     "_AdaptiveAvgPoolNd": ("pooling", "_AdaptiveAvgPool"),
     "_AdaptiveMaxPoolNd": ("pooling", "_AdaptiveMaxPool"),
+    "_AvgPoolNd": ("pooling", "_AvgPoolNd"),
     "_BatchNorm": ("norm", "_BatchNorm"),
+    "_CircularPadNd": ("padding", "_CircularPad"),
     "_ConstantPadNd": ("padding", "_ConstantPad"),
     "_ConvNd": ("conv", "_ConvNd"),
     "_ConvTransposeNd": ("conv", "_ConvTranspose"),
@@ -34,17 +37,19 @@ INNER = {
     "_MaxPoolNd": ("pooling", "_MaxPool"),
     "_MaxUnpoolNd": ("pooling", "_MaxUnpool"),
     "_NormBase": ("norm", "_NormBase"),
+    "_ReflectionPadNd": ("padding", "_ReflectionPad"),
+    "_ReplicationPadNd": ("padding", "_ReplicationPad"),
     "_WeightedLoss": ("loss", "_WeightedLoss"),
     "_get_activation_fn": ("transformer", "_activation"),
     "_get_clones": ("transformer", "_copies"),
 }
 
 
-class File(ModuleType):
+def _file(name: str) -> ModuleType:
     """One of PyTorch's files of modules, by its name alone: it has all names of `tritorch.nn`."""
-
-    def __getattr__(self, name: str) -> Any:
-        return _find(self.__name__, name)
+    made = ModuleType(f"{__name__}.{name}", _file.__doc__)
+    made.__getattr__ = functools.partial(_find, made.__name__)  # type: ignore[method-assign]
+    return made
 
 
 def _find(module: str, name: str) -> Any:
@@ -62,5 +67,5 @@ def _find(module: str, name: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name not in FILES:
         return _find(__name__, name)
-    file = globals()[name] = File(f"{__name__}.{name}")
+    file = globals()[name] = _file(name)
     return file

@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from . import rnn
-from .clip import (
+from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
     clip_grad_value_,
@@ -23,7 +23,7 @@ from .memory_format import (
     convert_conv3d_weight_memory_format,
 )
 from .spectral_norm import remove_spectral_norm, spectral_norm
-from .vector import parameters_to_vector, vector_to_parameters
+from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any
 from ...ops import create
 from ...ops.api import PUBLIC
 from ..module import Module
-from .vector import parameters_to_vector
+from .convert_parameters import parameters_to_vector
 
 __all__ = [
     "BasePruningMethod",
