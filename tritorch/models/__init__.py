@@ -3,7 +3,7 @@
 Nothing is downloaded: `load_weights` and the `weights=` of each builder take a local file.
 """
 
-from ._weights import load_weights as load_weights
+from ._weights import load_weights as load_weights, read_state as read_state
 from .bert import BertForMaskedLM as BertForMaskedLM, BertModel as BertModel
 from .clip import CLIPModel as CLIPModel
 from .gpt2 import GPT2LMHeadModel as GPT2LMHeadModel, GPT2Model as GPT2Model

@@ -41,16 +41,10 @@ def load_weights(model: M, file: Any, *, strict: bool = True) -> M:
         >>> net(torch.zeros(2, 1, 32, 32)).shape
         tritorch.Size([2, 10])
     """
-    source = _source(file)
-    if not isinstance(file, Mapping):
-        if not hasattr(file, "read") and not os.path.isfile(file):
-            raise FileNotFoundError(
-                f"load_weights: there is no file {source}; weights are not downloaded, so give "
-                "the path of a safetensors, .pt or .pth file"
-            )
-        file = load(file, map_location="cpu")
-    own = model.state_dict()
-    found = _renamed(model, _state(file, source), own)
+    source, own = _source(file), model.state_dict()
+    found = _renamed(model, read_state(file), own)
+    # frozen normalisations do not count
+    found = {k: v for k, v in found.items() if k in own or not k.endswith(".num_batches_tracked")}
     problems = _problems(found, own)
     fits = {k: v for k, v in found.items() if k in own and v.shape == own[k].shape}
     if problems and (strict or not fits):
@@ -59,6 +53,19 @@ def load_weights(model: M, file: Any, *, strict: bool = True) -> M:
         )
     model.load_state_dict(fits, strict=False)
     return model
+
+
+def read_state(file: Any) -> dict[str, Tensor]:
+    """The state dict in a local file, as `load_weights` finds it."""
+    source = _source(file)
+    if not isinstance(file, Mapping):
+        if not hasattr(file, "read") and not os.path.isfile(file):
+            raise FileNotFoundError(
+                f"load_weights: there is no file {source}; weights are not downloaded, so give "
+                "the path of a safetensors, .pt or .pth file"
+            )
+        file = load(file, map_location="cpu")
+    return _state(file, source)
 
 
 def _source(file: Any) -> str:

@@ -93,7 +93,8 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     """A tensor that shares the memory of any object with `__dlpack__`, or of its capsule.
 
     It lies on the CPU or on a GPU. Its shape, strides and dtype are the object's. A GPU's memory is
-    read after what its owner has been given for it so far. `device` moves it, `copy=True` copies it.
+    read after what its owner has been given for it so far. `device` moves it,
+    `copy=True` copies it.
     """
     if isinstance(ext_tensor, Tensor):
         return ext_tensor.detach()

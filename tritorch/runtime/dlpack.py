@@ -100,6 +100,9 @@ def _code_of(dtype: DType) -> tuple[int, int]:
     return _CODES[kind], 8 * dtype.itemsize
 
 
+_CONSUMED = "from_dlpack: the capsule was consumed already, or is none of DLPack's"
+
+
 class Borrowed(NamedTuple):
     """What a capsule holds. `release()` must be called once the memory is no longer used."""
 
@@ -114,7 +117,7 @@ class Borrowed(NamedTuple):
 def borrow(capsule: Any) -> Borrowed:
     """Take the memory of a capsule, which cannot be taken again."""
     if not _is_valid(capsule, NAME):
-        raise RuntimeError("from_dlpack: the capsule was consumed already, or is none of DLPack's")
+        raise RuntimeError(_CONSUMED)
     managed = ctypes.cast(_pointer(capsule, NAME), ctypes.POINTER(_Managed)).contents
     t = managed.tensor
     dtype = _dtype_of(t)
@@ -142,7 +145,9 @@ class Held:
 
     def __init__(self, capsule: Any) -> None:
         if not _is_valid(capsule, NAME):
-            raise RuntimeError("from_dlpack: the capsule was consumed already, or is none of DLPack's")
+            raise RuntimeError(
+                "from_dlpack: the capsule was consumed already, or is none of DLPack's"
+            )
         self.capsule = capsule
 
     def __dlpack__(self, **kwargs: Any) -> Any:

@@ -14,24 +14,15 @@ from ..tensor import Tensor
 __all__ = ["DLDeviceType", "from_dlpack", "to_dlpack"]
 
 
-class DLDeviceType(enum.IntEnum):
-    """The kinds of memory that DLPack numbers."""
-
-    kDLCPU = 1
-    kDLCUDA = 2
-    kDLCUDAHost = 3
-    kDLOpenCL = 4
-    kDLVulkan = 7
-    kDLMetal = 8
-    kDLVPI = 9
-    kDLROCM = 10
-    kDLROCMHost = 11
-    kDLExtDev = 12
-    kDLCUDAManaged = 13
-    kDLOneAPI = 14
-    kDLWebGPU = 15
-    kDLHexagon = 16
-    kDLMAIA = 17
+DLDeviceType = enum.IntEnum(
+    "DLDeviceType",
+    {
+        **{"kDLCPU": 1, "kDLCUDA": 2, "kDLCUDAHost": 3, "kDLOpenCL": 4, "kDLVulkan": 7},
+        **{"kDLMetal": 8, "kDLVPI": 9, "kDLROCM": 10, "kDLROCMHost": 11, "kDLExtDev": 12},
+        **{"kDLCUDAManaged": 13, "kDLOneAPI": 14, "kDLWebGPU": 15, "kDLHexagon": 16},
+        "kDLMAIA": 17,
+    },
+)  # the kinds of memory that DLPack numbers
 
 
 def to_dlpack(tensor: Tensor) -> Any:

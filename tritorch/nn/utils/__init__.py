@@ -11,6 +11,7 @@ from .clip_grad import (
     clip_grads_with_norm_,
     get_total_norm,
 )
+from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .fusion import (
     fuse_conv_bn_eval,
     fuse_conv_bn_weights,
@@ -23,7 +24,6 @@ from .memory_format import (
     convert_conv3d_weight_memory_format,
 )
 from .spectral_norm import remove_spectral_norm, spectral_norm
-from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [

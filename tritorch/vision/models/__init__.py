@@ -9,6 +9,7 @@ Example:
     Linear(in_features=512, out_features=10, bias=True)
 """
 
+from . import detection as detection, segmentation as segmentation
 from ._build import (
     Weights as Weights,
     get_model as get_model,
@@ -41,6 +42,13 @@ from .mobilenetv2 import (
     MobileNet_V2_Weights as MobileNet_V2_Weights,
     MobileNetV2 as MobileNetV2,
     mobilenet_v2 as mobilenet_v2,
+)
+from .mobilenetv3 import (
+    MobileNet_V3_Large_Weights as MobileNet_V3_Large_Weights,
+    MobileNet_V3_Small_Weights as MobileNet_V3_Small_Weights,
+    MobileNetV3 as MobileNetV3,
+    mobilenet_v3_large as mobilenet_v3_large,
+    mobilenet_v3_small as mobilenet_v3_small,
 )
 from .resnet import (
     ResNet as ResNet,

@@ -13,7 +13,11 @@ from .boxes import (
     nms as nms,
     remove_small_boxes as remove_small_boxes,
 )
-from .feature_pyramid_network import FeaturePyramidNetwork as FeaturePyramidNetwork
+from .feature_pyramid_network import (
+    FeaturePyramidNetwork as FeaturePyramidNetwork,
+    LastLevelMaxPool as LastLevelMaxPool,
+    LastLevelP6P7 as LastLevelP6P7,
+)
 from .losses import (
     complete_box_iou_loss as complete_box_iou_loss,
     distance_box_iou_loss as distance_box_iou_loss,
@@ -31,6 +35,7 @@ from .misc import (
     StochasticDepth as StochasticDepth,
     stochastic_depth as stochastic_depth,
 )
+from .poolers import MultiScaleRoIAlign as MultiScaleRoIAlign
 from .regions import (
     RoIAlign as RoIAlign,
     RoIPool as RoIPool,

@@ -72,8 +72,7 @@ def roi_align(
     n, channels, h, w = x.shape
     flat = x.permute(0, 2, 3, 1).reshape(n * h * w, channels)
     parts, order = [], []
-    for nx, ny in sorted(set(map(tuple, counts.tolist()))):
-        rows = np.flatnonzero((counts == (nx, ny)).all(1))
+    for nx, ny, rows in _alike(counts, 4 * ph * pw * channels):
         order.append(rows)
         if nx <= 0 or ny <= 0:
             parts.append(flat.new_zeros((len(rows), ph, pw, channels)))
@@ -93,6 +92,19 @@ def roi_align(
     back = np.argsort(np.concatenate(order))
     out = PUBLIC["cat"](parts).index_select(0, PUBLIC["tensor"](back, device=x.device))
     return out.permute(0, 3, 1, 2).contiguous()
+
+
+def _alike(counts: np.ndarray, size: int) -> list[tuple[int, int, np.ndarray]]:
+    """Rows with the same counts of samples, in groups that read up to 2**25 elements.
+
+    `size` is what a row reads for one sample a cell.
+    """
+    found = []
+    for nx, ny in sorted(set(map(tuple, counts.tolist()))):
+        rows = np.flatnonzero((counts == (nx, ny)).all(1))
+        step = max(1, 2**25 // max(1, size * nx * ny))
+        found += [(nx, ny, rows[k : k + step]) for k in range(0, len(rows), step)]
+    return found
 
 
 def rows_of(batch: np.ndarray, n: int) -> np.ndarray:
