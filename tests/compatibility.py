@@ -43,7 +43,7 @@ The programs are written for these tests, and use what well-known public ones us
   fastai/fastai (callbacks), pytorch/opacus (private_sgd), karpathy/pytorch-normalizing-flows (flow)
 
 What asks for `torchvision` or `torchtext` gets `tritorch.vision` and `tritorch.text`; their
-programs stand in `tests/test_vision.py` and `tests/test_text.py`.
+programs stand in `tests/test_vision.py`, `tests/test_vision_detection.py` and `tests/test_text.py`.
 """
 
 

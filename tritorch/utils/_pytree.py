@@ -142,8 +142,9 @@ def tree_map_(func: Callable, tree: Any, *rests: Any, is_leaf: Callable | None =
 
 
 def _only(kinds: Any, func: Callable) -> Callable:
-    check = kinds if callable(kinds) and not isinstance(kinds, type) else None
-    return lambda x: func(x) if (check(x) if check else isinstance(x, kinds)) else x
+    check: Any = kinds if callable(kinds) and not isinstance(kinds, type) else None
+    classes: Any = kinds
+    return lambda x: func(x) if (check(x) if check else isinstance(x, classes)) else x
 
 
 def tree_map_only(kinds: Any, func: Callable, tree: Any, is_leaf: Callable | None = None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import warnings
 from collections.abc import Callable
@@ -67,14 +66,14 @@ def trainable(trained: bool, wanted: int | None, most: int, default: int) -> int
 
 def standing(
     backbone: str, *, classes: int = 91, layers: tuple[int, int] = (3, 5), then: Any = None
-) -> Callable:
+) -> Callable[[Callable], Callable[..., Any]]:
     """A model's function of `(start, num_classes, **kwargs)` as one of torchvision's arguments.
 
     `classes` is the number without weights, `layers` how many of the backbone's learn by default,
     and at most; `then(model)` follows where weights of the whole were loaded.
     """
 
-    def decorate(f: Callable) -> Callable:
+    def decorate(f: Callable) -> Callable[..., Any]:
         name = f.__name__
 
         def build(
@@ -108,7 +107,6 @@ def standing(
                     then(model)
             return model
 
-        @functools.wraps(f)
         def call(*args: Any, **kwargs: Any) -> Any:
             # by position, as older programs write
             kwargs.update(
@@ -117,7 +115,8 @@ def standing(
             _old(name, kwargs)
             return build(**kwargs)
 
-        del call.__wrapped__  # type: ignore[attr-defined]  its arguments are others
+        call.__name__, call.__qualname__ = name, name
+        call.__doc__, call.__module__ = f.__doc__, f.__module__
         BUILDERS[name] = call
         return call
 

@@ -173,7 +173,7 @@ class MobileNetV3(nn.Module):
 
 
 def _rows(
-    body: tuple, tail: tuple, width_mult: float, reduced_tail: bool, dilated: bool
+    body: Any, tail: Any, width_mult: float, reduced_tail: bool, dilated: bool
 ) -> list[InvertedResidualConfig]:
     """The settings of a network; the tail's own channels, not its input's, are reduced."""
     divider, dilation = 2 if reduced_tail else 1, 2 if dilated else 1
@@ -189,7 +189,7 @@ def _rows(
     return rows
 
 
-def _mobilenet_v3(body: tuple, tail: tuple, last: int, kwargs: dict[str, Any]) -> MobileNetV3:
+def _mobilenet_v3(body: Any, tail: Any, last: int, kwargs: dict[str, Any]) -> MobileNetV3:
     width, reduced = kwargs.pop("width_mult", 1.0), kwargs.pop("reduced_tail", False)
     rows = _rows(body, tail, width, reduced, kwargs.pop("dilated", False))
     last = InvertedResidualConfig.adjust_channels(last // (2 if reduced else 1), width)

@@ -100,8 +100,9 @@ class DenseDetector(nn.Module):
         """Each image's best of each map, together."""
         out = []
         for k, (own, size) in enumerate(zip(anchors, sizes, strict=True)):
-            levels = zip(
-                *(part.split(counts, 0) for part in (scores[k], codes[k], own)), strict=True
+            levels: Any = zip(
+                *(p.split(counts, 0) for p in (scores[k], codes[k], own)), strict=True
             )
-            out.append(self.kept([self.candidates(*level, size, decode) for level in levels]))
+            parts = [self.candidates(a, b, c, size, decode) for a, b, c in levels]
+            out.append(self.kept(parts))
         return out

@@ -227,7 +227,7 @@ class SSDFeatureExtractorVGG(nn.Module):
         return OrderedDict((str(k), m) for k, m in enumerate(out))
 
 
-def _smaller(before: int, inner: int, out: int, kernel: int = 3, **settings: int) -> nn.Module:
+def _smaller(before: int, inner: int, out: int, kernel: int = 3, **settings: Any) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(before, inner, 1),
         nn.ReLU(inplace=True),

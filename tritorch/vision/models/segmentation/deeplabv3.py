@@ -28,7 +28,7 @@ class DeepLabV3(_SimpleSegmentationModel):
     """
 
 
-def _block(before: int, out: int, kernel: int = 1, **settings: int) -> list[nn.Module]:
+def _block(before: int, out: int, kernel: int = 1, **settings: Any) -> list[nn.Module]:
     conv = nn.Conv2d(before, out, kernel, bias=False, **settings)
     return [conv, nn.BatchNorm2d(out), nn.ReLU()]
 
