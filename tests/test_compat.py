@@ -83,8 +83,13 @@ def test_base_classes_of_layers_are_those_of_the_layers(hooked: None) -> None:
     from torch.nn.modules.lazy import LazyModuleMixin
     from torch.nn.modules.loss import _Loss, _WeightedLoss
     from torch.nn.modules.padding import _ConstantPadNd, _ReflectionPadNd, _ReplicationPadNd
-    from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AvgPoolNd, _LPPoolNd, _MaxPoolNd
-    from torch.nn.modules.pooling import _MaxUnpoolNd
+    from torch.nn.modules.pooling import (
+        _AdaptiveAvgPoolNd,
+        _AvgPoolNd,
+        _LPPoolNd,
+        _MaxPoolNd,
+        _MaxUnpoolNd,
+    )
 
     nn = tritorch.nn
     for base, layers in {

@@ -177,15 +177,12 @@ def _rows(
 ) -> list[InvertedResidualConfig]:
     """The settings of a network; the tail's own channels, not its input's, are reduced."""
     divider, dilation = 2 if reduced_tail else 1, 2 if dilated else 1
-    rows = [InvertedResidualConfig(*row, 1, width_mult) for row in body]
+    config: Any = InvertedResidualConfig
+    rows = [config(*row, 1, width_mult) for row in body]
     for k, (before, kernel, wide, out, *rest) in enumerate(tail):
         if k:
             before, wide = before // divider, wide // divider
-        rows.append(
-            InvertedResidualConfig(
-                before, kernel, wide, out // divider, *rest, dilation, width_mult
-            )
-        )
+        rows.append(config(before, kernel, wide, out // divider, *rest, dilation, width_mult))
     return rows
 
 
