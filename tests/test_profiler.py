@@ -18,6 +18,7 @@ import tritorch
 from tritorch import autograd, nn, profiler
 from tritorch.nn.attention import SDPBackend, sdpa_kernel
 from tritorch.profiler import profile, record_function, schedule
+from tritorch.utils.flop_counter import FlopCounterMode
 from tritorch.utils.tensorboard import SummaryWriter
 
 
@@ -280,3 +281,84 @@ def test_switches_of_attention() -> None:
 def test_the_namespace_is_there_when_it_is_asked_for() -> None:
     code = "import tritorch as t; t.profiler.profile(); assert 'profiler' in dir(t)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# -- operations ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),  # PyTorch's FlopCounterMode counts the same
+    [
+        (lambda: tritorch.ones(3, 4) @ tritorch.ones(4, 5), 120),
+        (lambda: tritorch.bmm(tritorch.ones(2, 3, 4), tritorch.ones(2, 4, 5)), 240),
+        (
+            lambda: tritorch.baddbmm(
+                tritorch.ones(2, 3, 5), tritorch.ones(2, 3, 4), tritorch.ones(2, 4, 5)
+            ),
+            240,
+        ),
+        (lambda: tritorch.einsum("ij,jk->ik", tritorch.ones(3, 4), tritorch.ones(4, 5)), 120),
+        (lambda: nn.Conv1d(6, 4, 3)(tritorch.ones(2, 6, 9)).sum().backward(), 4032),
+        (
+            lambda: (
+                nn.Conv2d(6, 12, 3, padding=1, groups=3)(
+                    tritorch.ones(2, 6, 9, 9, requires_grad=True)
+                )
+                .sum()
+                .backward()
+            ),
+            349920,
+        ),
+        (
+            lambda: (
+                nn.ConvTranspose2d(6, 4, 3, 2)(tritorch.ones(2, 6, 9, 9, requires_grad=True))
+                .sum()
+                .backward()
+            ),
+            209952,
+        ),
+        (lambda: nn.Conv3d(2, 4, 3, padding=1)(tritorch.ones(2, 2, 5, 6, 7)), 181440),
+        (  # 2 * 2 * 3 * 5 * 7 * (4 + 4), and 2 * 2 * 3 * 5 * 7 * (3 * 4 + 2 * 4) backward
+            lambda: (
+                nn.functional.scaled_dot_product_attention(
+                    tritorch.ones(2, 3, 5, 4, requires_grad=True),
+                    tritorch.ones(2, 3, 7, 4),
+                    tritorch.ones(2, 3, 7, 4),
+                )
+                .sum()
+                .backward()
+            ),
+            420 * 8 + 420 * 20,
+        ),
+        (lambda: tritorch.ones(5).exp().sum(), 0),
+    ],
+)
+def test_operations_are_counted(run, expected: int) -> None:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    assert counter.get_total_flops() == expected
+
+
+def test_operations_are_counted_by_module(capsys) -> None:
+    x = tritorch.ones(2, 6, 9, 9)
+    net = nn.Sequential(nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(200, 5))
+    before = tritorch.ones(2, 3, requires_grad=True) @ tritorch.ones(3, 4)
+    with FlopCounterMode() as counter:
+        net(x).sum().backward()
+    counts = counter.get_flop_counts()
+    assert {k: sum(v.values()) for k, v in counts.items()} == {
+        "Global": 98400,
+        "Sequential": 98400,
+        "Sequential.0": 86400,
+        "Sequential.3": 12000,
+    }
+    assert counts["Sequential.3"] == {"linear": 4000, "matmul": 8000}
+    shown = capsys.readouterr().out
+    assert "Global              98.400K  100.00%" in shown and "  Sequential.3" in shown
+    assert "Sequential.0" not in counter.get_table(1)
+    with FlopCounterMode(display=False, custom_mapping={"exp": lambda x, out_shape: 7}) as counter:
+        tritorch.ones(3).exp_()
+        before.sum().backward()
+    assert counter.get_flop_counts() == {"Global": {"exp": 7, "matmul": 48}}
+    x = tritorch.ones(3) @ tritorch.ones(3, 2)  # outside of the block nothing is counted
+    assert counter.get_total_flops() == 55
