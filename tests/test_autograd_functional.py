@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tritorch
+import tritorch.autograd.forward_ad as fwAD
 from tritorch import autograd
 
 FUNCTIONS: dict[str, tuple[Callable, tuple[tuple[int, ...], ...]]] = {
@@ -161,3 +162,68 @@ def test_variables() -> None:
     assert isinstance(tritorch.ones(1), autograd.Variable)
     with pytest.raises(TypeError, match="has to be a tensor"):
         autograd.Variable(3)
+
+
+# -- forward mode ----------------------------------------------------------------------------------
+
+F = tritorch.nn.functional
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),  # PyTorch's tangents
+    [
+        (lambda v: v.exp() * v.sin(), [-1.0, -0.78363, -0.33036, 0.40683, 1.4683, 2.88155]),
+        (lambda v: F.softmax(v, 1), [-0.1257, -0.01257, 0.13827, -0.1257, -0.01257, 0.13827]),
+        (lambda v: F.layer_norm(v, (3,)), [-0.00252, 0.0, 0.00252, -0.00252, 0.0, 0.00252]),
+        (lambda v: v @ v.t(), [-0.28571, -0.54286, -0.54286, 2.28571]),
+        (F.gelu, [-0.5, -0.36793, -0.14438, 0.16437, 0.54586, 0.98327]),
+        (lambda v: v.max(1)[0], [-0.2, 1.0]),
+        (lambda v: tritorch.cat([v[0], v[0] * 2]), [-1.0, -0.6, -0.2, -2.0, -1.2, -0.4]),
+        (
+            lambda v: F.scaled_dot_product_attention(v[None], v[None], v[None]),
+            [-0.38408, 0.01592, 0.41592, -0.10729, 0.29271, 0.69271],
+        ),
+    ],
+)
+def test_dual_tensors_carry_tangents(f, expected: list[float]) -> None:
+    x = tritorch.arange(6.0).reshape(2, 3) / 7
+    with fwAD.dual_level():
+        dual = fwAD.make_dual(x, tritorch.linspace(-1, 1, 6).reshape(2, 3))
+        value, tangent = fwAD.unpack_dual(f(dual))
+        assert tritorch.equal(value, f(x)) and not value.requires_grad
+    assert tangent is not None and not tangent.requires_grad
+    np.testing.assert_allclose(tangent.flatten().tolist(), expected, atol=1e-5)
+    assert fwAD.unpack_dual(dual).tangent is None  # after its block
+
+
+def test_tangents_have_gradients() -> None:
+    w = tritorch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    x = tritorch.arange(6.0).reshape(2, 3) / 7
+    t = tritorch.linspace(-1, 1, 6).reshape(2, 3)
+    with fwAD.dual_level():
+        value, tangent = fwAD.unpack_dual((fwAD.make_dual(x, t) * w).pow(2).sum())
+        assert value.requires_grad
+        tangent.backward()
+    # the tangent is sum 2 w^2 x t
+    np.testing.assert_allclose(w.grad.tolist(), (4 * w * x * t).sum(0).tolist(), rtol=1e-5)
+
+
+def test_parameters_may_be_dual() -> None:
+    net, x = tritorch.nn.Linear(3, 2, bias=False), tritorch.arange(6.0).reshape(2, 3)
+    weight = net.weight
+    del net.weight
+    with fwAD.dual_level():
+        net.weight = fwAD.make_dual(weight, tritorch.ones(2, 3))
+        assert fwAD.unpack_dual(net(x)).tangent.tolist() == [[3.0, 3.0], [12.0, 12.0]]
+        assert fwAD.unpack_dual(net.weight).tangent.tolist() == [[1.0] * 3] * 2
+        assert fwAD.unpack_dual(x * 2).tangent is None
+        with pytest.raises(RuntimeError, match="Nested forward mode AD is not supported"):
+            fwAD.enter_dual_level()
+        with pytest.raises(RuntimeError, match=r"shape \(2, 3\) and .*float32, got \(3,\)"):
+            fwAD.make_dual(x, tritorch.ones(3))
+        with pytest.raises(ValueError, match="Expected primal to be floating point or complex"):
+            fwAD.make_dual(tritorch.ones(2, dtype=tritorch.int64), tritorch.ones(2))
+    with pytest.raises(RuntimeError, match=r"enter_dual_level\(\) first"):
+        fwAD.make_dual(x, x)
+    with pytest.raises(RuntimeError, match="not the last one"):
+        fwAD.exit_dual_level()

@@ -23,7 +23,7 @@ from .variable import Variable as Variable
 
 def __getattr__(name: str) -> Any:
     """What few programs use is imported at its first use."""
-    if name in ("anomaly_mode", "functional", "profiler"):
+    if name in ("anomaly_mode", "forward_ad", "functional", "profiler"):
         return importlib.import_module(f".{name}", __name__)
     if name in ("detect_anomaly", "set_detect_anomaly"):
         return getattr(importlib.import_module(".anomaly_mode", __name__), name)
