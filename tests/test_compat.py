@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import multiprocessing.spawn
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -358,3 +360,34 @@ def test_the_module_version(hooked: None) -> None:
 
     assert torch.version.__version__ == torch.__version__ and torch.version.cuda is None
     assert not hasattr(torch.version, "no_such_name")
+
+
+class Doubled(tritorch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = tritorch.nn.Linear(2, 3)
+
+    def forward(self, x: tritorch.Tensor) -> tritorch.Tensor:
+        return 2 * self.layer(x)
+
+
+@pytest.mark.filterwarnings("ignore:torch.jit.trace")
+def test_traced_modules_are_saved_whole(tmp_path: Path) -> None:
+    x, jit = tritorch.ones(1, 2), tritorch.jit
+    traced: Any = jit.trace(Doubled(), x)
+    file = str(tmp_path / "traced.pt")
+    traced.save(file)
+    again = jit.load(file)
+    assert type(again) is Doubled and tritorch.equal(again(x), traced(x))
+    assert list(traced.state_dict()) == ["layer.weight", "layer.bias"]
+    copied = copy.deepcopy(traced)
+    copied.layer.weight.data.zero_()
+    copied.save(file)
+    assert jit.load(file).layer.weight.abs().sum() == 0 != again.layer.weight.abs().sum()
+    tritorch.save(traced.state_dict(), file)
+    with pytest.raises(RuntimeError, match="holds a OrderedDict, not a module"):
+        jit.load(file)
+    with pytest.raises(TypeError, match="expected a module, got int"):
+        jit.save(3, file)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError, match="extra files are not written"):
+        jit.save(traced, file, {"more": ""})

@@ -6,13 +6,18 @@ is silent.
 
 from __future__ import annotations
 
+import builtins
+import functools
 import warnings
-from collections.abc import Callable
 from typing import Any, TypeVar
+
+from . import serialization
+from .nn import Module
 
 __all__ = [
     *("annotate", "export", "ignore", "interface", "is_scripting", "is_tracing", "isinstance"),
-    *("optimized_execution", "script", "script_if_tracing", "script_method", "trace", "unused"),
+    *("load", "optimized_execution", "save", "script", "script_if_tracing", "script_method"),
+    *("trace", "unused"),
 ]
 T = TypeVar("T")
 _said: set[str] = set()
@@ -41,13 +46,59 @@ def script(
         8
     """
     _say("script")
-    return obj
+    return _savable(obj)
 
 
 def trace(func: T, example_inputs: Any = None, *args: Any, **kwargs: Any) -> T:
     """The function or module itself; the example inputs are not used."""
     _say("trace")
-    return func
+    return _savable(func)
+
+
+def _savable(obj: T) -> T:
+    """A module with a method `save(f)`, where its class has no `save` of its own."""
+    if builtins.isinstance(obj, Module) and not hasattr(type(obj), "save"):
+        vars(obj)["save"] = functools.partial(save, obj)
+    return obj
+
+
+def save(m: Module, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
+    """Writes a module as it is, as `tritorch.save` does, not as a script.
+
+    `load` makes it again where its classes can be imported. NotImplementedError for extra files.
+
+    Example:
+        >>> import io, tritorch as torch
+        >>> from tritorch import jit
+        >>> file = io.BytesIO()
+        >>> jit.save(torch.nn.Linear(2, 3), file)
+        >>> jit.load(io.BytesIO(file.getvalue()))
+        Linear(in_features=2, out_features=3, bias=True)
+    """
+    if _extra_files:
+        raise NotImplementedError("torch.jit.save: extra files are not written; save them yourself")
+    if not builtins.isinstance(m, Module):
+        raise TypeError(f"torch.jit.save: expected a module, got {type(m).__name__}")
+    serialization.save(m, f)
+
+
+def load(
+    f: Any,
+    map_location: Any = None,
+    _extra_files: dict[str, Any] | None = None,
+    _restore_shapes: bool = False,
+) -> Any:
+    """The module that `save` wrote; its file is trusted as pickle's are.
+
+    PyTorch's own files of scripts are refused: they hold code for its compiler.
+    """
+    found = serialization.load(f, map_location=map_location, weights_only=False)
+    if not builtins.isinstance(found, Module):
+        raise RuntimeError(
+            f"torch.jit.load: the file holds a {type(found).__name__}, not a module that "
+            "torch.jit.save wrote; torch.load reads it"
+        )
+    return found
 
 
 def script_if_tracing(fn: T) -> T:
@@ -97,7 +148,6 @@ def annotate(the_type: Any, the_value: T) -> T:
 
 def isinstance(obj: Any, target_type: Any) -> bool:
     """Whether a value is of a type, of containers by their outer type."""
-    import builtins
     from typing import get_origin
 
     types = target_type if builtins.isinstance(target_type, tuple) else (target_type,)
@@ -117,16 +167,8 @@ class optimized_execution:
         pass
 
 
-def _no_files(name: str) -> Callable[..., Any]:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            f"torch.jit.{name}: scripts are not compiled here; keep the state dict by torch.save "
-            "and make the module from its class"
-        )
-
-    refuse.__name__ = name
-    refuse.__doc__ = "Not to be had: scripts are not compiled."
-    return refuse
-
-
-save, load, freeze = _no_files("save"), _no_files("load"), _no_files("freeze")
+def freeze(mod: Module, *args: Any, **kwargs: Any) -> Any:
+    """Not to be had: NotImplementedError, as scripts are not compiled."""
+    raise NotImplementedError(
+        "torch.jit.freeze: scripts are not compiled here; call eval() and use the module as it is"
+    )
