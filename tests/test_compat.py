@@ -176,7 +176,7 @@ def test_trees() -> None:
     with pytest.raises(ValueError, match="expected 6 leaves, got 1"):
         _pytree.tree_unflatten([1], spec)
     with pytest.raises(ValueError, match="already registered"):
-        _pytree.register_pytree_node(list, list, list)
+        _pytree.register_pytree_node(list, list, list)  # type: ignore[arg-type]
 
 
 def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
