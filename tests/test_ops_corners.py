@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import tritorch as torch
@@ -229,3 +230,49 @@ def test_keywords_of_numpy_where_pytorch_takes_them() -> None:
     ):
         with pytest.raises(TypeError):
             f()
+
+
+BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X + 1j
+
+
+@pytest.mark.parametrize(
+    ("f", "kind"),
+    [
+        (lambda: torch.topk(BOOLS, 1), RuntimeError),
+        (lambda: torch.kthvalue(BOOLS, 1), NotImplementedError),
+        (lambda: torch.isin(BOOLS, BOOLS), RuntimeError),
+        (lambda: torch.conv1d(BOOLS[None], BOOLS[None]), NotImplementedError),
+        (lambda: torch.unique(COMPLEX), NotImplementedError),
+        (lambda: torch.unique_consecutive(COMPLEX), NotImplementedError),
+        (lambda: torch.mode(COMPLEX), NotImplementedError),
+        (lambda: torch.isin(COMPLEX, COMPLEX), RuntimeError),
+        (lambda: torch.heaviside(COMPLEX, COMPLEX), RuntimeError),
+        (lambda: torch.nanmean(COMPLEX), RuntimeError),
+        (lambda: F.glu(COMPLEX), NotImplementedError),
+        (lambda: F.huber_loss(WHOLE, WHOLE), NotImplementedError),
+        (lambda: F.kl_div(WHOLE, WHOLE, reduction="sum"), RuntimeError),
+        (lambda: F.unfold(WHOLE[None], 1), NotImplementedError),
+        (lambda: F.fold(WHOLE, (1, 1), 1), NotImplementedError),
+        (lambda: F.embedding_bag(torch.tensor([[0]]), WHOLE), RuntimeError),
+        (lambda: F.adaptive_max_pool1d(WHOLE, 1), NotImplementedError),
+        (lambda: torch.bincount(X[0]), NotImplementedError),
+        (lambda: torch.histc(WHOLE), NotImplementedError),
+        (lambda: torch.round(WHOLE, decimals=1), NotImplementedError),
+    ],
+)
+def test_dtypes_that_are_refused(f: Callable, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        f()
+
+
+def test_nan_to_num_of_complex_numbers() -> None:
+    x = torch.tensor([complex(float("nan"), 1.0), complex(2.0, float("-inf"))])
+    assert torch.nan_to_num(x, neginf=-3.0).tolist() == [1j, 2 - 3j]
+
+
+@pytest.mark.parametrize("shape", [(1 << 20,), (3, 100003), (100, 10007)])
+def test_products_of_lanes(shape: tuple[int, ...]) -> None:
+    values = 1 + np.random.default_rng(0).standard_normal(shape) * 1e-3
+    got = torch.tensor(values, dtype=torch.float32).prod(-1).numpy()
+    want = values.astype(np.float32).astype(np.float64).prod(-1)
+    assert np.allclose(got, want, rtol=3e-4)

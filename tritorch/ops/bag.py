@@ -72,6 +72,10 @@ def embedding_bag(
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("embedding_bag: mode has to be one of sum, mean or max")
+    if weight.dtype.category != 2:
+        raise RuntimeError(
+            f"embedding_bag: expected weight to be a floating-point tensor, got {weight.dtype}"
+        )
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
             "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported "

@@ -25,7 +25,7 @@ def common_dtype(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = Non
                 "the same"
             )
     if x.dtype.category == 0:
-        raise RuntimeError(f"{name}: \"slow_conv2d_cpu\" not implemented for 'Bool'")
+        raise NotImplementedError(f"{name}: \"slow_conv2d_cpu\" not implemented for 'Bool'")
     return x.dtype
 
 

@@ -46,6 +46,11 @@ def _reach(kernel: Pair, window: Window) -> Pair:
     return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
 
+def _not_integers(name: str, x: Tensor) -> None:
+    if x.dtype.category == 1:
+        raise NotImplementedError(f'"{name}" is not implemented for {x.dtype.name} tensors')
+
+
 def unfold(
     input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
 ) -> Tensor:
@@ -57,6 +62,7 @@ def unfold(
             f"unfold: Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other "
             f"non-zero dimensions for input, but got: {list(shape)}"
         )
+    _not_integers("unfold", input)
     kernel = _pair("unfold", "kernel_size", kernel_size, 1)
     window = _window("unfold", dilation, padding, stride)
     p, q = window.output(shape[-2:], kernel)
@@ -94,6 +100,7 @@ def fold(
             "fold: Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
             f"non-zero dimensions for input, but got: {list(shape)}"
         )
+    _not_integers("fold", input)
     kernel = _pair("fold", "kernel_size", kernel_size, 1)
     window = _window("fold", dilation, padding, stride)
     size = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)

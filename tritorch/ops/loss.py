@@ -174,6 +174,8 @@ def huber_loss(
             f"huber_loss does not support non-positive values for delta, got {delta}"
         )
     difference: Any = input - target
+    if difference.dtype.category != 2:
+        raise NotImplementedError(f'"huber_loss" not implemented for {difference.dtype} tensors')
     d = difference.abs()
     loss = where(d <= delta, difference.square() * 0.5, (d - 0.5 * delta) * delta)
     if weight is not None and weight._data.shape != input._data.shape:
@@ -315,6 +317,9 @@ def kl_div(
             "math definition.",
             stacklevel=users_level(),
         )
+    for t in (input, target):
+        if t.dtype.category != 2:
+            raise RuntimeError(f"kl_div: {t.dtype.name} inputs not supported")
     return _kl_div(input, target, reduction, log_target)
 
 

@@ -73,6 +73,7 @@ heaviside = binary(
     "heaviside",
     _heaviside,
     kind=_OneType,
+    deny=("complex",),
     samples=lambda s: [
         s(s.reals(a), s.reals(b), smooth=False) for a, b in (((3, 4), (4,)), ((0,), ()), ((), ()))
     ],

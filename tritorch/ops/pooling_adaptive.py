@@ -109,6 +109,8 @@ def _tensor(x: Tensor, values: np.ndarray) -> Tensor:
 def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     x = _check_adaptive(name, n, input)
     size = _adaptive_size(name, n, input, output_size)
+    if input.dtype.category != 2:
+        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
     if n == 3:
         values, indices = _adaptive_max_volumes(x, size)
     elif n == 2:

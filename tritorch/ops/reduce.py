@@ -240,6 +240,8 @@ def nanmean(
             f"nanmean(): expected input to have floating point or complex dtype but got "
             f"{input.dtype.name}"
         )
+    if input.dtype.is_complex:
+        raise RuntimeError(f"nanmean(): does not support {input.dtype.name} inputs")
     missing = input != input
     total = sum(where(missing, 0, input), dim, keepdim, dtype=dtype)
     return total / sum(missing.logical_not(), dim, keepdim)  # type: ignore[attr-defined]

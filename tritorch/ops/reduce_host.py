@@ -18,6 +18,7 @@ PART = 1 << 13  # elements of a part
 CHAIN = 128  # additions one after the other, whose rounding errors then grow no further
 SHORT = 512  # the longest sum in one chain
 LONG = 1024  # the longest that BLAS makes, in many chains
+LANES = 1 << 10  # products that advance side by side
 FEW = 16  # lines, below which each is cut in parts
 ROWS = 16  # BLAS takes rows by four or more, and the last ones in another order of additions
 Piece = Callable[[np.ndarray], np.ndarray]  # (outer, n, inner) to (outer, inner)
@@ -139,11 +140,17 @@ def add(x: np.ndarray) -> np.ndarray:
 
 
 def multiply(x: np.ndarray) -> np.ndarray:
-    """Products along the middle, of halves: NumPy's own of a line wait for one another."""
+    """Products along the middle, of lanes side by side: NumPy's own of a line wait for one another.
+
+    Lines that are short for that are folded in halves.
+    """
     while x.shape[2] == 1 and x.shape[1] >= 32:
-        half, odd = divmod(x.shape[1], 2)
-        y = np.multiply(x[:, :half], x[:, half : 2 * half])
-        if odd:
-            y[:, 0] *= x[:, -1]
-        x = y
+        outer, n, _ = x.shape
+        count = max(n // LANES, 2)
+        cut = n // count * count
+        parts = x[:, :cut].reshape(outer, count, n // count)
+        y = parts[:, 0] * parts[:, 1] if count == 2 else np.multiply.reduce(parts, axis=1)
+        if cut < n:
+            y[:, : n - cut] *= x[:, cut:, 0]
+        x = y[:, :, None]
     return np.multiply.reduce(x, axis=1)

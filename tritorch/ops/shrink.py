@@ -82,7 +82,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if not shape:
         raise RuntimeError("glu does not support 0-dimensional tensors")
     d = errors.wrap_dim("glu", dim, shape)
-    if input.dtype.category < 2:
+    if input.dtype.category != 2:
         raise NotImplementedError(f'"glu" is not implemented for {input.dtype.name} tensors')
     if shape[d] % 2:
         raise RuntimeError(

@@ -72,9 +72,9 @@ def sort_op(x: Any, *, dim: int, descending: bool) -> tuple:
     return tuple(parallel.copy(host.empty(x.shape, r.dtype, x), r) for r in found)
 
 
-def _not_complex(name: str, x: Tensor) -> None:
+def _not_complex(name: str, x: Tensor, kind: type[Exception] = RuntimeError) -> None:
     if x.dtype.is_complex:
-        raise RuntimeError(f"{name}: complex tensors have no order, got {x.dtype}")
+        raise kind(f"{name}: complex tensors have no order, got {x.dtype}")
 
 
 @public(out=True)
@@ -135,6 +135,8 @@ def topk_op(x: Any, *, k: int, dim: int, largest: bool) -> tuple:
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The `k` largest, or smallest, elements along a dimension: (values, indices), in order."""
     _not_complex("topk", input)
+    if input.dtype.category == 0:
+        raise RuntimeError("topk: does not support bool tensors")
     d = errors.wrap_dim("topk", dim, input._data.shape)
     n = input._data.shape[d] if input._data.ndim else 1
     if not 0 <= k <= n:
@@ -165,7 +167,9 @@ def kth_op(x: Any, *, k: int, dim: int) -> tuple:
 @public(out=True)
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element along a dimension, and where it is: (values, indices)."""
-    _not_complex("kthvalue", input)
+    _not_complex("kthvalue", input, NotImplementedError)
+    if input.dtype.category == 0:
+        raise NotImplementedError('"kthvalue" is not implemented for bool tensors')
     d = errors.wrap_dim("kthvalue", dim, input._data.shape)
     n = input._data.shape[d] if input._data.ndim else 1
     if not n:
@@ -215,7 +219,7 @@ def mode_op(x: Any, *, dim: int) -> tuple:
 @public(out=True)
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """The most frequent value along a dimension, the smallest of several, and its last position."""
-    _not_complex("mode", input)
+    _not_complex("mode", input, NotImplementedError)
     d = errors.wrap_dim("mode", dim, input._data.shape)
     if input._data.ndim and not input._data.shape[d]:
         raise IndexError(
@@ -257,6 +261,7 @@ def unique(
         >>> torch.unique(torch.tensor([2, 1, 2]), return_counts=True)
         (tensor([1, 2]), tensor([1, 2]))
     """
+    _not_complex("unique", input, NotImplementedError)
     if dim is None and distinct.served(input):
         flat: Any = input.detach().reshape(-1)  # type: ignore[attr-defined]
         in_order, order = sort(flat)
@@ -315,6 +320,7 @@ def unique_consecutive(
 
     Further results as in `unique`.
     """
+    _not_complex("unique_consecutive", input, NotImplementedError)
     if dim is None and distinct.served(input):
         flat: Any = input.detach().reshape(-1)  # type: ignore[attr-defined]
         values, run, counts = distinct.runs(flat)
@@ -337,7 +343,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if minlength < 0:
         raise RuntimeError(f"bincount: minlength should be >= 0, got {minlength}")
     if input.dtype.category != 1:
-        raise RuntimeError(f'"bincount_cpu" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
     on_device = weights is None and input.ndim == 1 and distinct.served(input)
     x: Any = input.detach() if on_device else to_array(input.detach())
     if x.ndim != 1 or (input._data.size and x.min() < 0):
@@ -368,7 +374,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     Where `min` equals `max` the range is that of the elements.
     """
     if input.dtype.category != 2:
-        raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"histogram_cpu" not implemented for {input.dtype}')
     if bins <= 0:
         raise RuntimeError(f"histc(): bins must be > 0, got {bins}")
     on_device = distinct.served(input)
@@ -413,6 +419,8 @@ def isin(
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one argument must be a Tensor")
     tensor = elements if isinstance(elements, Tensor) else test_elements
+    if tensor.dtype.category in (0, 3):
+        raise RuntimeError(f"isin(): tensors of {tensor.dtype} are not supported")
     if isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
         same = elements.device == test_elements.device and elements.dtype is test_elements.dtype
         if same and distinct.served(elements):

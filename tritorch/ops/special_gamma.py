@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from . import gamma_loops
 from .api import PUBLIC, SPACES, attach, binary, called, in_place_of, public, unary
 from .arithmetic import where
+from .complex_view import view_as_complex, view_as_real
 from .copy import clone
 from .elementwise import loop, unknown, zero
 
@@ -219,7 +220,9 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return _round.call(input)
     if input.dtype.category < 2:
-        raise RuntimeError(f"round: decimals is for floating-point tensors, got {input.dtype}")
+        raise NotImplementedError(
+            f"round: decimals is for floating-point tensors, got {input.dtype}"
+        )
     scale = 10.0 ** abs(decimals)
     if decimals > 0:
         return _round.call(input * scale) / scale
@@ -236,6 +239,9 @@ def nan_to_num(
     """NaN replaced by `nan` (0), infinities by `posinf` and `neginf` (the dtype's limits)."""
     if input.dtype.category < 2:
         return clone(input)
+    if input.dtype.is_complex:
+        parts = nan_to_num(view_as_real(input), nan, posinf, neginf)
+        return view_as_complex(parts)
     high = finfo(input.dtype).max if posinf is None else posinf
     low = finfo(input.dtype).min if neginf is None else neginf
     out = where(input.isnan(), 0.0 if nan is None else nan, input)
