@@ -121,6 +121,18 @@ def test_names_and_thirds_choose(check: Any, monkeypatch: Any, tmp_path: Path) -
         check.notebooks(["3"])
 
 
+def test_what_failed_is_named_at_the_end(
+    check: Any, monkeypatch: Any, tmp_path: Path, capsys: Any
+) -> None:
+    monkeypatch.setattr(check, "HERE", tmp_path)
+    monkeypatch.setattr(check, "run", lambda path, *_: "broke" * (path.stem == "102_b"))
+    for name in ("101_a", "102_b"):
+        (tmp_path / f"{name}.ipynb").touch()
+    assert check.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "tutorials: 1 of 2 failed: 102_b"
+    assert check.main(["101"]) == 0
+
+
 def stream(text: str, name: str = "stdout") -> Any:
     return pytest.importorskip("nbformat").v4.new_output("stream", name=name, text=text)
 
@@ -177,7 +189,8 @@ def test_a_failure_is_reported(
     path = tmp_path / "101_fails.ipynb"
     nbformat.write(notebook("print(1)", source), path)
     before = path.read_text()
-    assert problem in check.run(path, limit, write=True)
+    said = check.run(path, limit, write=True)
+    assert problem in said and "\x1b" not in said
     assert path.read_text() == before
 
 
