@@ -440,3 +440,24 @@ def test_scaler_refuses_and_keeps_its_state() -> None:
     p.grad = tritorch.ones(1, dtype=F16)
     with pytest.raises(ValueError, match="FP16"):
         scaler.unscale_(optimizer)
+
+
+def test_an_out_says_its_dtype() -> None:
+    x, out = tritorch.ones(2, 2) * 3.1, tritorch.empty(2, 2)
+    with tritorch.autocast("cpu"):
+        assert tritorch.mm(x, x, out=out) is out and tritorch.mm(x, x).dtype is BF16
+    np.testing.assert_array_equal(out.numpy(), x.numpy() @ x.numpy())
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_on_the_cpu(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    results = []
+    for lib in (torch, tritorch):
+        layer = getattr(lib.nn, kind)(3, 4)
+        with lib.autocast("cpu"):
+            out, states = layer(lib.ones(2, 1, 3))
+        states = states if kind == "LSTM" else (states,)
+        results.append([str(x.dtype).rpartition(".")[2] for x in (out, *states)])
+    assert results[0] == results[1]

@@ -276,6 +276,15 @@ def test_streams() -> None:
         len(DataLoader(Stream(5)))
     with pytest.warns(UserWarning, match="was reported to be 5"):
         batches(Sized(8), batch_size=4)
+    with pytest.raises(TypeError, match="abstract"):
+        IterableDataset()  # type: ignore[abstract]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="memory is pinned for a GPU")
+def test_memory_is_pinned_for_a_device_only() -> None:
+    with pytest.warns(UserWarning, match="no accelerator is found"):
+        (batch,) = DataLoader(Squares(3), batch_size=3, pin_memory=True)
+    assert batch.tolist() == [0, 1, 4] and not batch.is_pinned()
 
 
 def test_shuffling() -> None:

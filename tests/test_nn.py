@@ -703,8 +703,38 @@ def test_parameter() -> None:
     assert repr(p).startswith("Parameter containing:\ntensor([3., 3.], requires_grad=True)")
     assert type(p * 2) is tritorch.Tensor
     assert not nn.Parameter(data, requires_grad=False).requires_grad
+    p.grad = tritorch.ones(2)
     twin = copy.deepcopy(p)
     assert isinstance(twin, nn.Parameter) and twin.requires_grad
+    assert twin.grad is None and p.grad is not None
+
+
+def test_a_module_takes_backward_hooks_of_one_name() -> None:
+    def hook(*args: Any) -> None: ...
+
+    for first, second in ((0, 1), (1, 0)):
+        layer = nn.Linear(2, 2)
+        names = layer.register_backward_hook, layer.register_full_backward_hook
+        names[first](hook)
+        names[first](hook)
+        with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full"):
+            names[second](hook)
+
+
+def test_names_in_messages_are_pytorchs() -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"'torch\.DoubleTensor' as parameter"):
+        layer.weight = tritorch.ones(2, 2).double()
+    keys = layer.load_state_dict({"weight": layer.weight}, strict=False)
+    assert repr(keys) == "_IncompatibleKeys(missing_keys=['bias'], unexpected_keys=[])"
+
+
+def test_type_by_name_and_by_class() -> None:
+    layer = nn.Linear(2, 2)
+    assert layer.type("torch.DoubleTensor").weight.dtype is tritorch.float64
+    assert layer.type(tritorch.HalfTensor).weight.dtype is tritorch.float16
+    assert layer.type(tritorch.float32).weight.dtype is tritorch.float32
+    assert tritorch.ones(2).type(tritorch.LongTensor).dtype is tritorch.int64
 
 
 def test_uninitialized_parameter() -> None:

@@ -114,6 +114,15 @@ def test_schedules(options: dict, expected: list, tmp_path: Path) -> None:
     assert file.name.startswith("me.") and file.name.endswith(".pt.trace.json")
 
 
+def test_a_trace_is_ready_when_its_last_step_is_over() -> None:
+    seen: list[int] = []
+    rounds = schedule(wait=1, warmup=1, active=2, repeat=2)
+    with profile(schedule=rounds, on_trace_ready=lambda p: seen.append(p.step_num)) as p:
+        for _ in range(8):
+            p.step()
+    assert seen == [4, 8]
+
+
 def test_schedules_without_warmup_warn() -> None:
     with pytest.warns(UserWarning, match="won't be using warmup"):
         schedule(wait=1, warmup=0, active=1)

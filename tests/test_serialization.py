@@ -270,6 +270,7 @@ def test_mapped_memory_is_not_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     save({"x": torch.zeros(5)}, path)
     x = load(path, mmap=True)["x"]
+    assert x.device == torch.device("cpu") and x.numpy().tolist() == [0] * 5
     x.fill_(1)
     assert x.sum() == 5 and load(path)["x"].sum() == 0
 

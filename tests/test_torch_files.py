@@ -69,6 +69,8 @@ def test_tensors_are_what_they_were(loaded: Any) -> None:
     assert loaded["empty"].shape == (0, 3) and loaded["wide"].tolist() == [[1] * 5] * 2
     assert loaded["steps"].dtype is torch.int64 and loaded["steps"].tolist() == [0, 1, 2]
     assert loaded["grad"].requires_grad and not loaded["w"].requires_grad
+    assert all(t.device == torch.device("cpu") for t in loaded.values() if torch.is_tensor(t))
+    np.testing.assert_array_equal(loaded["w"].numpy(), FLOATS.reshape(3, 4))
     loaded["w"].fill_(5)
     assert loaded["part"].tolist() == [5, 5] and loaded["t"]._version == loaded["w"]._version == 1
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -117,8 +119,24 @@ def test_an_error_has_the_workers_traceback() -> None:
         next(loader)
     text = str(error.value)
     assert "Caught KeyError in DataLoader worker process 0" in text and "five is missing" in text
-    assert "__getitem__" in text
+    assert "__getitem__" in text and text.count("Traceback (most recent call last)") == 1
     assert next(loader).tolist() == [6, 7]
+
+
+def test_a_fork_leaves_the_workers_of_others_alone(capfd: pytest.CaptureFixture) -> None:
+    loader = iter(DataLoader(Failing(), batch_size=2, num_workers=1))
+    next(loader)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside idle threads
+        child = os.fork()
+    if child == 0:
+        gc.collect()
+        del loader  # with what belongs to the parent
+        gc.collect()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert next(loader).tolist() == [2, 3]
+    assert "AssertionError" not in capfd.readouterr().err
 
 
 def test_a_dead_worker_is_noticed() -> None:

@@ -227,11 +227,11 @@ class profile:
         """The next step begins."""
         self._end_step()
         saved = self.current_action is ProfilerAction.RECORD_AND_SAVE
+        self.step_num += 1
         if saved:
             self._pause()
             if self.on_trace_ready is not None:
                 self.on_trace_ready(self)
-        self.step_num += 1
         self._follow()
 
     def __enter__(self) -> profile:

@@ -149,7 +149,7 @@ def load(
         return _parse(name, data.size, lambda a, b: data[a:b].copy(), map_location, trusted)
     name, size = os.fspath(f), os.path.getsize(f)  # type: ignore[arg-type]
     if mmap and size:
-        mapped = np.memmap(name, np.uint8, "c")
+        mapped = np.asarray(np.memmap(name, np.uint8, "c"))  # of the class that operators know
         return _parse(name, size, lambda a, b: mapped[a:b], map_location, trusted, checks=False)
     with open(name, "rb") as file:
         return _parse(name, size, functools.partial(_read, file), map_location, trusted)

@@ -426,6 +426,10 @@ def restore(target: Any, state: Any) -> int:
     return len(raw)
 
 
+def _layout(name: str) -> formats.layout:
+    return {str(x).replace("tritorch", "torch"): x for x in formats.LAYOUTS}[name]
+
+
 _PARAMETER, _TENSOR = object(), object()  # classes that are only compared with
 _TENSORS = "torch._utils._rebuild_tensor"
 _METHODS = {_TENSORS: "tensor", f"{_TENSORS}_v2": "tensor", f"{_TENSORS}_v3": "tensor_of"}
@@ -457,6 +461,7 @@ _KNOWN: dict[str, Any] = {
     "torch._tensor._rebuild_from_type_v2": Builder(_of_type),
     "torch._utils._rebuild_meta_tensor_no_storage": Builder(_meta),
     "torch.strided": formats.strided,
+    "torch.serialization._get_layout": Builder(_layout),
     "torch.storage.UntypedStorage": Kind(None),
     "numpy.dtype": Builder(_numpy_dtype),
     "numpy.ndarray": _TENSOR,

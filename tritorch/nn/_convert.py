@@ -85,9 +85,9 @@ class ConvertMethods:
         """Cast floating-point parameters and buffers to bfloat16."""
         return self._cast(dtypes.bfloat16)
 
-    def type(self: Self, dst_type: DType) -> Self:
-        """Cast all parameters and buffers to a dtype."""
-        return self._apply(lambda t: _copy.to(t, dst_type))
+    def type(self: Self, dst_type: Any) -> Self:
+        """Cast all parameters and buffers to a dtype, or one's name as in `torch.DoubleTensor`."""
+        return self._apply(lambda t: t.type(dst_type))
 
     def cpu(self: Self) -> Self:
         """Move to the CPU."""

@@ -193,6 +193,7 @@ class HookMethods:
     _forward_hooks_with_kwargs: OrderedDict
     _forward_pre_hooks: OrderedDict
     _forward_pre_hooks_with_kwargs: OrderedDict
+    _is_full_backward_hook: bool | None = None
     forward: Callable[..., Any]
 
     def register_forward_pre_hook(
@@ -231,9 +232,22 @@ class HookMethods:
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs
         are known; what it returns replaces `grad_input`."""
+        self._backward_hooks_are(True)
         return add_hook(self._backward_hooks, hook, prepend)
 
-    register_backward_hook = register_full_backward_hook
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """The older name: such a hook gets what `register_full_backward_hook` gives, but a module
+        takes hooks of one of the two names only."""
+        self._backward_hooks_are(False)
+        return add_hook(self._backward_hooks, hook)
+
+    def _backward_hooks_are(self, full: bool) -> None:
+        if self._is_full_backward_hook not in (None, full):
+            raise RuntimeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single "
+                "Module. Please use only one of them."
+            )
+        self._is_full_backward_hook = full
 
     def _call_with_hooks(self, args: tuple, kwargs: dict) -> Any:
         called: set[int] = set()

@@ -18,7 +18,7 @@ from .parameter import Parameter, is_lazy
 EXTRA_STATE = "_extra_state"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What `load_state_dict` returns: the keys that only one side has."""
 
     __slots__ = ()
@@ -126,7 +126,7 @@ class StateMethods:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copy the values of a `state_dict` into this module and its children.
 
         `strict`: raise RuntimeError where a key is missing or unexpected. `assign`: take the
@@ -147,7 +147,7 @@ class StateMethods:
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(errors)
             )
-        return IncompatibleKeys(load.missing, load.unexpected)
+        return _IncompatibleKeys(load.missing, load.unexpected)
 
     def _load_from_state_dict(
         self,
@@ -250,7 +250,7 @@ class _Load:
             if child is not None:
                 below = f"{prefix}{name}."
                 self(child, {k: v for k, v in state.items() if k.startswith(below)}, below)
-        keys = IncompatibleKeys(self.missing, self.unexpected)
+        keys = _IncompatibleKeys(self.missing, self.unexpected)
         for hook in module._load_state_dict_post_hooks.values():
             if hook(module, keys) is not None:
                 raise AssertionError(

@@ -62,6 +62,10 @@ class Linear(Module):
         )
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """PyTorch's name for attention's `out_proj`: a `Linear`."""
+
+
 class Bilinear(Module):
     """`y_k = x1^T W_k x2 + b_k`: two inputs with the same leading dimensions.
 

@@ -416,10 +416,10 @@ def _member(module: Any, name: str) -> Any:
 
 
 def _typename(value: Any) -> str:
-    """`int`, `mypackage.Thing`, `tritorch.FloatTensor`."""
+    """`int`, `mypackage.Thing`, `torch.FloatTensor`."""
     kind = value if isinstance(value, type) else type(value)
     if kind is Tensor:
-        return f"tritorch.{value.dtype.name.capitalize()}Tensor"
+        return value.type()
     module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
     return f"{module}{kind.__qualname__}"
 

@@ -7,7 +7,7 @@ from typing import Any
 from ..ops import create
 from ..tensor import Tensor
 from . import functional as F, init
-from .linear import Linear
+from .linear import NonDynamicallyQuantizableLinear
 from .module import Module
 from .parameter import Parameter
 
@@ -79,7 +79,9 @@ class MultiheadAttention(Module):
         parameter("v_proj_weight", embed_dim, self.vdim, wanted=not same)
         parameter("in_proj_weight", 3 * embed_dim, embed_dim, wanted=same)
         parameter("in_proj_bias", 3 * embed_dim, wanted=bias)
-        self.out_proj = Linear(embed_dim, embed_dim, bias=bias, device=device, dtype=dtype)
+        self.out_proj = NonDynamicallyQuantizableLinear(
+            embed_dim, embed_dim, bias=bias, device=device, dtype=dtype
+        )
         parameter("bias_k", 1, 1, embed_dim, wanted=add_bias_kv)
         parameter("bias_v", 1, 1, embed_dim, wanted=add_bias_kv)
         self.add_zero_attn = add_zero_attn

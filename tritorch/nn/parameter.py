@@ -32,6 +32,12 @@ class Parameter(Tensor):
         out = create.as_subclass(data.detach(), cls)
         return out.requires_grad_() if requires_grad else out
 
+    def __deepcopy__(self, memo: dict) -> Any:
+        """A leaf of its own with the same values, without their gradient."""
+        out = super().__deepcopy__(memo)  # type: ignore[misc]
+        out.grad = None
+        return out
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 

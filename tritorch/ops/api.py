@@ -13,7 +13,7 @@ from ..op import check_writable, copy_data
 from ..op.overrides import answered, asking, consulted
 from ..tensor import Tensor
 from .arguments import explained, renamed
-from .autocast import listed
+from .autocast import listed, paused
 from .elementwise import Elementwise
 from .elementwise_docs import described
 from .elementwise_forms import binary_call, into, operands, resize_out, unary_call
@@ -281,7 +281,8 @@ def with_out(f: Callable) -> Callable:
             kwargs["dtype"] = getattr(out, "dtype", None)
         grad, state.grad = state.grad, False
         try:
-            result = f(*args, **kwargs)
+            with paused():  # `out` says the dtype
+                result = f(*args, **kwargs)
         finally:
             state.grad = grad
         if isinstance(out, Tensor) and isinstance(result, Tensor):

@@ -7,9 +7,10 @@ what they call is then left alone. Lists and rules are PyTorch's, for each kind 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .. import dtypes
@@ -48,6 +49,17 @@ def set_enabled(enabled: frozenset[str]) -> None:
     state.transforms = (*rest, handler) if enabled else rest
 
 
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """Nothing is cast inside the block."""
+    outer = state.transforms
+    state.transforms = tuple(t for t in outer if t is not handler)
+    try:
+        yield
+    finally:
+        state.transforms = outer
+
+
 def listed(f: Callable, space: str | None = None) -> Callable:
     """`f`, with its arguments cast while autocast is on, if its name is in one of the lists."""
     name = f"{space}.{f.__name__}" if space else f.__name__
@@ -59,16 +71,13 @@ def listed(f: Callable, space: str | None = None) -> Callable:
         if not state.transforms or handler not in state.transforms:
             return f(*args, **kwargs)
         rule = _rule(FUNCTIONS, name, (*args, *kwargs.values()))
-        if rule is None or kwargs.get("dtype") is not None:  # PyTorch casts if that is not given
+        given = kwargs.get("dtype") is not None or kwargs.get("out") is not None
+        if rule is None or given:  # PyTorch casts where none of them is given
             return f(*args, **kwargs)
-        outer = state.transforms
-        state.transforms = tuple(t for t in outer if t is not handler)
-        try:
+        with paused():
             cast = rule((*args, *kwargs.values()))
             n = len(args)
             return f(*cast[:n], **dict(zip(kwargs, cast[n:], strict=True)))
-        finally:
-            state.transforms = outer
 
     return function
 
@@ -203,7 +212,7 @@ RECORDS: dict[str, dict[str, Callable]] = {
 
 FUNCTIONS: dict[str, dict[str, Callable]] = {
     "cpu": _table(
-        lower=f"{_CONVOLUTIONS} prelu baddbmm addbmm linalg.vecdot rnn_tanh rnn_relu",
+        lower=f"{_CONVOLUTIONS} prelu baddbmm addbmm linalg.vecdot rnn_tanh rnn_relu lstm",
         single=f"{_LOSSES} {_TRANSFORMS} fft.hfft fft.ihfft avg_pool3d binary_cross_entropy polar "
         "grid_sample grid_sampler quantile nanquantile stft cdist trace cholesky cholesky_inverse "
         "cholesky_solve inverse lu_solve orgqr ormqr pinverse max_pool3d max_unpool2d max_unpool3d "
@@ -215,7 +224,7 @@ FUNCTIONS: dict[str, dict[str, Callable]] = {
         widest="index_copy",
         borders="pad",
         as_they_are="mv addmv addr outer ger dot vdot inner kron bilinear lstm_cell gru_cell "
-        "rnn_tanh_cell rnn_relu_cell lstm gru",
+        "rnn_tanh_cell rnn_relu_cell gru",
     ),
     "cuda": _table(
         lower=f"{_CONVOLUTIONS} prelu addmv addr baddbmm addbmm linalg.vecdot conv_tbc {_CELLS}",

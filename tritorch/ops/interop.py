@@ -42,6 +42,8 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False, **_: Any)
     """The name of the tensor's type, such as `torch.FloatTensor`; or a cast to a dtype."""
     if dtype is None:
         return type_name(self)
+    if isinstance(dtype, type) and hasattr(dtype, "dtype"):  # FloatTensor and its like
+        return to(self, dtype.device, dtype.dtype)
     if isinstance(dtype, str):
         short = dtype.rpartition(".")[2].removesuffix("Tensor")
         names = {v: k for k, v in TYPE_NAMES.items()}

@@ -21,7 +21,7 @@ FILES = frozenset(
 # Base classes are among them, as `isinstance(m, _BatchNorm)` must see the layers.
 INNER = {
     "LazyModuleMixin": ("lazy", "LazyModuleMixin"),
-    "NonDynamicallyQuantizableLinear": ("linear", "Linear"),  # what attention's out_proj is
+    "NonDynamicallyQuantizableLinear": ("linear", "NonDynamicallyQuantizableLinear"),
     "_AdaptiveAvgPoolNd": ("pooling", "_AdaptiveAvgPool"),
     "_AdaptiveMaxPoolNd": ("pooling", "_AdaptiveMaxPool"),
     "_AvgPoolNd": ("pooling", "_AvgPoolNd"),

@@ -114,7 +114,15 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         seed = create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item()
         batches = self._over_workers(seed) if self.num_workers else self._here()
-        return map(_pinned, batches) if self.pin_memory and cuda.is_available() else batches
+        if self.pin_memory and cuda.is_available():
+            return map(_pinned, batches)
+        if self.pin_memory:
+            warnings.warn(
+                "'pin_memory' argument is set as true but no accelerator is found, then device "
+                "pinned memory won't be used.",
+                stacklevel=2,
+            )
+        return batches
 
     def _here(self) -> Iterator[Any]:
         """In this process."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -40,11 +41,11 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset, ABC):
     """Base class of datasets that are streams: a subclass writes `__iter__`."""
 
-    def __iter__(self) -> Iterator[Any]:
-        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]: ...
 
     def __add__(self, other: Any) -> ChainDataset:
         return ChainDataset([self, other])

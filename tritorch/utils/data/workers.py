@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import multiprocessing
 import multiprocessing.context
+import os
 import pickle
 import queue
 import random
@@ -73,7 +74,7 @@ class Failure:
             pickle.dumps(kind)
         except Exception:  # a class made inside a function
             kind = RuntimeError
-        return cls(kind, "Original Traceback (most recent call last):\n" + traceback.format_exc())
+        return cls(kind, "Original " + traceback.format_exc())
 
 
 # -- in the worker ---------------------------------------------------------------------------------
@@ -175,7 +176,8 @@ class Workers:
         self.tasks: list[Any] = []
         self.results: list[Connection] = []
         self.processes: list[Any] = []
-        self.stop = weakref.finalize(self, _stop, self.processes, self.tasks, self.results)
+        held = self.processes, self.tasks, self.results
+        self.stop = weakref.finalize(self, _stop, os.getpid(), *held)
         state = loader._for_worker()
         for i in range(loader.num_workers):
             tasks = context.Queue()
@@ -215,8 +217,13 @@ class Workers:
         raise RuntimeError(f"DataLoader worker {worker} (pid {process.pid}) {how}")
 
 
-def _stop(processes: list, tasks: list, results: list) -> None:
-    """Lets the workers end, and makes those end that do not within two seconds."""
+def _stop(owner: int, processes: list, tasks: list, results: list) -> None:
+    """Lets the workers end, and makes those end that do not within two seconds.
+
+    Only the process that started them does: others have got a copy of them by a fork.
+    """
+    if os.getpid() != owner:
+        return
     for q in tasks:
         q.cancel_join_thread()
         q.put(None)
