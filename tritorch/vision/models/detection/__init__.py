@@ -6,7 +6,7 @@ Example:
     >>> from tritorch.vision.models.detection import ssdlite320_mobilenet_v3_large
     >>> net = ssdlite320_mobilenet_v3_large(weights_backbone=None, num_classes=2)
     >>> sum(p.numel() for p in net.parameters())
-    2216436
+    2206520
 """
 
 from .faster_rcnn import (
