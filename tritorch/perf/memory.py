@@ -15,11 +15,10 @@ from .clock import Runner
 
 
 def peak(run: Runner, device: str) -> int:
-    """Bytes that live at once in a call that is not the first, beyond those before it.
+    """Bytes that live at once in a call, which should not be the first, beyond those before it.
 
     On a CPU those of arrays: NumPy tells Python's allocator of them, PyTorch its profiler.
     """
-    run.once()
     if device == "cuda":
         return on_cuda(run.peer.lib, run.once)
     return traced(run.once) if run.peer.name == "tritorch" else profiled(run.peer.lib, run.once)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -21,7 +22,15 @@ import tritorch
 from .specs import Case
 from .sweeps import Point
 
+QUIET = {"KINETO_LOG_LEVEL": "99", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # words of torch's profiler
 NAMES = ("tritorch", "numpy", "torch", "torch.compile")
+
+
+def library(name: str) -> ModuleType:
+    """Imported; what torch would print between the lines of a report, it does not."""
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    return importlib.import_module(name.split(".")[0])
 
 
 class Peer:
@@ -29,7 +38,7 @@ class Peer:
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device = name, device
-        self.lib: ModuleType = importlib.import_module(name.split(".")[0])
+        self.lib = library(name)
 
     @property
     def version(self) -> str:
@@ -109,7 +118,7 @@ def available(device: str) -> list[str]:
     """The names that can be compared here by default: `torch.compile` is added on request."""
     names = ["tritorch"] + ["numpy"] * (device == "cpu")
     if importlib.util.find_spec("torch") is not None:
-        torch = importlib.import_module("torch")
+        torch = library("torch")
         names += ["torch"] * (device == "cpu" or torch.cuda.is_available())
     return names
 
