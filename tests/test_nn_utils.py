@@ -508,3 +508,58 @@ def test_stacked_states() -> None:
     for bad in ([], [nets[0], nn.BatchNorm1d(3).eval()], [nets[0], nn.Linear(1, 1)]):
         with pytest.raises(RuntimeError, match="stack_module_state"):
             tritorch.func.stack_module_state(bad)
+
+
+# -- gradients as functions of shapes -------------------------------------------------------------
+
+CONVOLUTIONS = [  # dimensions, size, kernel, stride, padding, dilation, groups
+    (1, (9,), (3,), 2, 1, 2, 1),
+    (1, (8,), (2,), 3, 0, 1, 2),
+    (2, (7, 8), (3, 2), (2, 3), (1, 0), (1, 2), 2),
+    (2, (5, 5), (1, 1), 1, 0, 1, 4),
+    (3, (4, 5, 6), (2, 3, 1), (1, 2, 2), (1, 1, 0), 1, 1),
+]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("n", "size", "kernel", "stride", "padding", "dilation", "groups"), CONVOLUTIONS
+)
+def test_gradients_of_convolutions_are_torchs(n, size, kernel, stride, padding, dilation, groups):
+    torch = pytest.importorskip("torch")
+
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((2, 4, *size))
+    w = rng.standard_normal((8, 4 // groups, *kernel))
+    how = (stride, padding, dilation, groups)
+    g = getattr(torch.nn.functional, f"conv{n}d")(torch.tensor(x), torch.tensor(w), None, *how)
+    g = rng.standard_normal(g.shape)
+    made = {}
+    for lib in (torch, tritorch):
+        grads = lib.nn.grad
+        tx, tw, tg = (lib.tensor(a, requires_grad=True) for a in (x, w, g))
+        gx = getattr(grads, f"conv{n}d_input")(x.shape, tw, tg, *how)
+        gw = getattr(grads, f"conv{n}d_weight")(tx, w.shape, tg, *how)
+        (gx.square().sum() + gw.square().sum()).backward()
+        made[lib] = [a.detach().numpy() for a in (gx, gw, tx.grad, tw.grad, tg.grad)]
+    for got, want in zip(made[tritorch], made[torch], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_of_convolutions_of_sizes_that_do_not_fit():
+    from tritorch.nn import grad
+
+    w, g = tritorch.ones(1, 1, 2), tritorch.ones(1, 1, 2)
+    with pytest.raises(ValueError, match="an input of size 3 to 3, got 5"):
+        grad.conv1d_input((1, 1, 5), w, g)
+    with pytest.raises(RuntimeError, match="shape"):
+        grad.conv1d_weight(tritorch.ones(1, 1, 5), (1, 1, 2), g)
+
+
+def test_parts_of_nn_are_attributes():
+    import subprocess
+    import sys
+
+    names = "attention.SDPBackend", "grad.conv2d_input", "common_types._size_2_t"
+    use = "\n".join(["import tritorch", *(f"tritorch.nn.{name}" for name in names)])
+    subprocess.run([sys.executable, "-c", use], check=True, timeout=60)

@@ -1,5 +1,8 @@
 """Neural network layers, losses and their containers."""
 
+import importlib
+from typing import Any
+
 from . import functional, init, modules as modules, parallel, utils
 from .activation import (
     CELU,
@@ -376,3 +379,9 @@ __all__ = [
     "parallel",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("attention", "common_types", "grad"):  # at the first use
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
