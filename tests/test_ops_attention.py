@@ -9,6 +9,12 @@ import pytest
 
 import tritorch as torch
 from tritorch.nn import functional as F
+from tritorch.nn.attention.bias import (
+    CausalBias,
+    CausalVariant,
+    causal_lower_right,
+    causal_upper_left,
+)
 from tritorch.ops import attention_host
 
 RNG = np.random.default_rng(0)
@@ -117,3 +123,47 @@ def test_against_pytorch(shapes: tuple, mask: Any, kwargs: dict) -> None:
         found.append([out.detach().numpy(), *(g.numpy() for g in grads)])
     for theirs, ours in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, 1e-9, 1e-9)
+
+
+BIASES = [(causal_upper_left, (3, 5)), (causal_lower_right, (3, 5)), (causal_lower_right, (4, 4))]
+
+
+@pytest.mark.parametrize("make, size", [*BIASES, (causal_lower_right, (5, 3))])
+def test_causal_biases_are_masks_by_name(make: Any, size: tuple[int, int]) -> None:
+    bias = make(*size)
+    q, k = (torch.randn(2, n, 4, dtype=torch.float64, requires_grad=True) for n in size)
+    shift = size[1] - size[0] if make is causal_lower_right else 0
+    mask = torch.from_numpy(np.tri(*size, shift, dtype=bool))
+    assert (bias.numpy() == mask.numpy()).all() and repr(bias) == repr(mask)
+    got, want = (F.scaled_dot_product_attention(q, k, k, m, scale=0.7) for m in (bias, mask))
+    torch.testing.assert_close(got, want)
+    grads = (torch.autograd.grad(x.sum(), (q, k)) for x in (got, want))
+    torch.testing.assert_close(*grads)
+    assert type(bias & mask) is torch.Tensor and (bias & mask).equal(mask)
+
+
+def test_causal_biases_that_do_not_go() -> None:
+    q = torch.ones(1, 3, 4)
+    with pytest.raises(ValueError, match="should not be used with causal=True"):
+        F.scaled_dot_product_attention(q, q, q, causal_upper_left(3, 3), is_causal=True)
+    for make in (causal_upper_left, causal_lower_right):
+        with pytest.raises(AssertionError, match="only supports 2D"):
+            make(3)
+    with pytest.raises(AssertionError, match="variant must be a CausalVariant, got int"):
+        CausalBias(1, 2, 3)
+    assert [int(v) for v in CausalVariant] == [1, 2]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("make, size", BIASES)
+def test_causal_biases_against_pytorch(make: Any, size: tuple[int, int]) -> None:
+    theirs = pytest.importorskip("torch.nn.attention.bias")
+    import torch as oracle
+
+    q, k = (np.random.default_rng(0).standard_normal((2, n, 4)) for n in size)
+    arrays = [oracle.from_numpy(x) for x in (q, k, k)]
+    bias = getattr(theirs, make.__name__)(*size)
+    want = oracle.nn.functional.scaled_dot_product_attention(*arrays, bias)
+    got = F.scaled_dot_product_attention(*map(torch.from_numpy, (q, k, k)), make(*size))
+    np.testing.assert_allclose(got.numpy(), want.numpy(), atol=1e-12)
+    assert repr(make(*size)) == repr(bias)
