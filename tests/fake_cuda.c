@@ -26,7 +26,7 @@ static int contexts[8];
 static __thread int current = -1;
 static int parameter_count = 0, fail_next_sync = 0;
 static Launch launches[LAUNCHES];
-static int launched = 0, synchronised = 0, trimmed = 0, dynamic_shared = 0;
+static int launched = 0, synchronised = 0, trimmed = 0, dynamic_shared = 0, collecting = 0;
 static uint64_t waits = 0;
 static void *capturing = 0; /* a stream whose launches are noted */
 static Graph *noted = 0;
@@ -41,6 +41,7 @@ static size_t capacity(void) {
 int fake_launches(void) { return launched; }
 int fake_synchronised(void) { return synchronised; }
 int fake_trimmed(void) { return trimmed; }
+int fake_collecting(void) { return collecting; }
 int fake_waits(void) { return waits; }
 int fake_dynamic_shared(void) { return dynamic_shared; }
 void fake_parameters(int n) { parameter_count = n; }
@@ -61,6 +62,7 @@ int cuGetErrorString(int e, const char **s) {
 int cuDeviceGetCount(int *n) { *n = count(); return OK; }
 int cuDeviceGet(int *d, int i) { *d = i; return i < count() ? OK : 101; }
 int cuDeviceGetName(char *s, int n, int d) { snprintf(s, n, "Fake H200"); return OK; }
+int cuDeviceGetPCIBusId(char *s, int n, int d) { snprintf(s, n, "0000:%02X:00.0", d + 1); return OK; }
 int cuDeviceGetUuid(char *u, int d) { memset(u, d, 16); return OK; }
 int cuDeviceGetUuid_v2(char *u, int d) { return cuDeviceGetUuid(u, d); }
 int cuDeviceTotalMem(size_t *n, int d) { *n = capacity(); return OK; }
@@ -208,6 +210,9 @@ static char *pinned; static size_t pinned_size;
 int cuMemAllocHost_v2(void **p, size_t n) { *p = pinned = malloc(n); pinned_size = n; return OK; }
 int cuMemAllocHost(void **p, size_t n) { return cuMemAllocHost_v2(p, n); }
 int cuMemFreeHost(void *p) { free(p); return OK; }
+int cuMemHostRegister_v2(void *p, size_t n, unsigned f) { return p && n ? OK : INVALID; }
+int cuMemHostRegister(void *p, size_t n, unsigned f) { return cuMemHostRegister_v2(p, n, f); }
+int cuMemHostUnregister(void *p) { return OK; }
 int cuPointerGetAttribute(void *v, int a, uint64_t p) {
     if (p < (uint64_t)pinned || p >= (uint64_t)pinned + pinned_size) return INVALID;
     *(unsigned *)v = 1; /* host memory */
@@ -229,6 +234,10 @@ int cuMemsetD8Async(uint64_t d, unsigned char b, size_t n, void *s) {
     memset((void *)d, b, n);
     return OK;
 }
+
+/* -- profilers --------------------------------------------------------------------------------- */
+int cuProfilerStart(void) { collecting++; return OK; }
+int cuProfilerStop(void) { collecting--; return OK; }
 
 /* -- kernels ----------------------------------------------------------------------------------- */
 int cuLibraryLoadData(void **l, const void *code, void *a, void *b, unsigned c, void *d, void *e, unsigned f) {

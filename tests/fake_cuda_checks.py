@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -706,7 +708,127 @@ def test_memory_is_summed_up() -> None:
     assert cuda.memory_cached() == cuda.memory_reserved()
 
 
+def test_a_process_takes_no_more_than_its_part() -> None:
+    assert cuda.get_per_process_memory_fraction() == 1.0
+    with pytest.raises(TypeError, match="must be `float`"):
+        cuda.set_per_process_memory_fraction(1)
+    with pytest.raises(ValueError, match=r"Invalid fraction value: 1\.5\. Allowed"):
+        cuda.set_per_process_memory_fraction(1.5)
+    gc.collect()
+    part = (cuda.memory_allocated() + (96 << 20)) / (1 << 30)
+    cuda.set_per_process_memory_fraction(part)
+    assert cuda.get_per_process_memory_fraction(0) == part
+    first = tritorch.empty(64 << 20, dtype=uint8, device="cuda")
+    ooms = cuda.memory_stats()["num_ooms"]
+    with pytest.raises(cuda.OutOfMemoryError, match=r"33.00 MiB were asked.*allowed are in use"):
+        tritorch.empty(33 << 20, dtype=uint8, device="cuda")
+    with pytest.raises(cuda.OutOfMemoryError):  # a graph's memory is of the same pool
+        launch.runtime.device(0).from_pool(33 << 20, launch.runtime.device(0).stream)
+    assert cuda.memory_stats()["num_ooms"] == ooms + 1
+    second = tritorch.empty(32 << 20, dtype=uint8, device="cuda")
+    del first
+    third = tritorch.empty(64 << 20, dtype=uint8, device="cuda")
+    cuda.set_per_process_memory_fraction(1.0)
+    tritorch.empty(128 << 20, dtype=uint8, device="cuda")
+    cuda.reset_accumulated_memory_stats()
+    assert (cuda.memory_stats()["num_ooms"], second.is_cuda, third.is_cuda) == (0, True, True)
+
+
+def test_memory_for_other_libraries() -> None:
+    before = cuda.memory_allocated()
+    side = cuda.Stream()
+    at = [cuda.caching_allocator_alloc(1 << 20, stream=s) for s in (None, side, side.cuda_stream)]
+    assert len(set(at)) == 3 and cuda.memory_allocated() == before + 3 * (1 << 20)
+    assert cuda.current_stream() == cuda.default_stream()
+    for address in at:
+        cuda.caching_allocator_delete(address)
+    assert cuda.memory_allocated() == before
+    with pytest.raises(RuntimeError, match="invalid device pointer"):
+        cuda.caching_allocator_delete(at[0])
+    with pytest.raises(TypeError, match="Invalid type for stream argument"):
+        cuda.caching_allocator_alloc(8, stream="side")  # type: ignore[arg-type]
+
+
+def test_pinned_memory_is_counted() -> None:
+    gc.collect()
+    cuda.reset_peak_host_memory_stats()
+    cuda.reset_accumulated_host_memory_stats()
+    start = cuda.host_memory_stats()
+    assert start["allocated_bytes.peak"] == start["allocated_bytes.current"]
+    x = tritorch.zeros(3, 5).pin_memory()
+    now = cuda.host_memory_stats()
+    assert now["allocated_bytes.current"] == start["allocated_bytes.current"] + 60
+    assert (now["num_host_alloc"], now["num_host_free"]) == (1, 0)
+    del x
+    gc.collect()
+    end = cuda.host_memory_stats_as_nested_dict()
+    assert end["active_bytes"]["current"] == start["active_bytes.current"]
+    assert end["allocations"]["peak"] == start["allocations.current"] + 1
+    assert end["allocated_bytes"]["freed"] == 60 == end["allocated_bytes"]["allocated"]
+
+
+def test_streams_of_other_libraries(x: Array) -> None:
+    theirs = cuda.Stream()
+    ours = cuda.ExternalStream(theirs.cuda_stream)
+    assert ours == theirs == cuda.get_stream_from_external(theirs.cuda_stream, "cuda:0")
+    with cuda.stream(ours):
+        launch(add_kernel, (1,), [x, x, x, 64, 0.5], {"BLOCK": 64})
+        assert last().stream == theirs.cuda_stream
+        y = tritorch.ones(4, device="cuda")
+    theirs.wait_stream(ours)
+    ours.synchronize()
+    assert ours.query() and y.is_cuda and cuda.current_stream() == cuda.default_stream()
+
+
+def test_profilers_are_told_what_to_look_at() -> None:
+    assert driver.fake_collecting() == 0
+    with cuda.profiler.profile():
+        assert driver.fake_collecting() == 1
+    with pytest.raises(KeyError), cuda.profiler.profile():
+        raise KeyError
+    assert driver.fake_collecting() == 0
+
+
+def test_calls_of_cudas_own_functions() -> None:
+    rt, x = cuda.cudart(), tritorch.zeros(4)
+    assert rt.cudaHostRegister(x.data_ptr(), 16, 0) == rt.cudaError.success
+    cuda.check_error(rt.cudaHostUnregister(x.data_ptr()))
+    assert rt.cudaMemGetInfo(0) == cuda.mem_get_info() == (1 << 29, 1 << 30)
+    failed = rt.cudaHostRegister(0, 16, 0)
+    assert failed == 1 != rt.cudaError.success
+    with pytest.raises(cuda.CudaError, match=r"\(1\)$"):
+        cuda.check_error(failed)
+    assert rt.cudaGetErrorString(123456) == "unrecognized error code"
+
+
+def test_a_device_is_asked_for_its_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = SimpleNamespace(pid=42, usedGpuMemory=3 << 20)
+    hidden = SimpleNamespace(pid=43, usedGpuMemory=None)
+    nvml = SimpleNamespace(
+        NVMLError=LookupError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByPciBusId=lambda bus: {b"0000:01:00.0": 10, b"0000:02:00.0": 20}[bus],
+        nvmlDeviceGetUtilizationRates=lambda h: SimpleNamespace(gpu=h + 1, memory=h + 2),
+        nvmlDeviceGetTemperature=lambda h, sensor: h + 3 + sensor,
+        nvmlDeviceGetPowerUsage=lambda h: h * 1000,
+        nvmlDeviceGetClockInfo=lambda h, clock: h * 100 + clock,
+        nvmlDeviceGetComputeRunningProcesses=lambda h: [process, hidden] if h == 10 else [],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert (cuda.utilization(), cuda.memory_usage(), cuda.temperature()) == (11, 12, 13)
+    assert (cuda.power_draw("cuda"), cuda.clock_rate(0)) == (10_000, 1001)
+    assert cuda.list_gpu_processes().splitlines() == [
+        "GPU:0",
+        "process         42 uses        3.000 MB GPU memory",
+        "process         43 uses an unknown amount of GPU memory",
+    ]
+    if DEVICES > 1:
+        assert cuda.utilization(1) == 21
+        assert cuda.list_gpu_processes(1) == "GPU:1\nno processes are running"
+
+
 def test_streams_of_random_numbers() -> None:
+    assert [g.device.index for g in cuda.default_generators] == list(range(DEVICES))
     cuda.manual_seed_all(7)
     state = cuda.get_rng_state()
     assert cuda.initial_seed() == 7 and len(cuda.get_rng_state_all()) == DEVICES
@@ -716,6 +838,16 @@ def test_streams_of_random_numbers() -> None:
     assert tritorch.equal(cuda.get_rng_state(), state)
     cuda.seed()
     assert cuda.initial_seed() != 7
+
+
+def test_the_accelerator_is_the_device() -> None:
+    accelerator = tritorch.accelerator
+    assert accelerator.get_memory_info(0) == cuda.mem_get_info(0)
+    dtypes = accelerator.get_device_capability("cuda:0")["supported_dtypes"]
+    assert {float16, float32, uint8, tritorch.bool} <= dtypes
+    accelerator.empty_host_cache()
+    accelerator.reset_accumulated_memory_stats()
+    assert accelerator.memory_stats()["num_ooms"] == 0
 
 
 def test_what_devices_can_do() -> None:

@@ -192,6 +192,8 @@ def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
         load("x")
     with pytest.raises(AttributeError, match=r"torch\.fx\.symbolic_trace.*dynamic"):
         torch.fx.symbolic_trace(lambda x: x)
+    with pytest.raises(AttributeError, match=r"torch\.cuda\.MemPool: .*: tensors are of one pool"):
+        torch.cuda.MemPool()
     assert not hasattr(torch, "no_such_function") and not hasattr(torch.nn, "NoSuchLayer")
 
     class Derived(NoSuchLayer):
@@ -351,6 +353,11 @@ def test_without_an_accelerator() -> None:
     assert accelerator.current_accelerator() is None and accelerator.device_count() == 0
     with pytest.raises(RuntimeError, match="when none is available"):
         accelerator.synchronize()
+    for name in ("get_memory_info", "get_device_capability", "reset_accumulated_memory_stats"):
+        with pytest.raises(RuntimeError, match="when none is available"):
+            getattr(accelerator, name)()
+    with pytest.raises(RuntimeError, match="when none is available"):
+        accelerator.empty_host_cache()
     with accelerator.device_index(None):
         pass
 

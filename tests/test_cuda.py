@@ -10,6 +10,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,11 @@ def test_without_a_device_figures_are_zero() -> None:
     cuda.manual_seed(1)
     cuda.manual_seed_all(1)
     cuda.seed()
+    cuda.reset_accumulated_memory_stats()
+    cuda.reset_peak_host_memory_stats()
+    cuda.reset_accumulated_host_memory_stats()
+    assert cuda.host_memory_stats() == {} == cuda.host_memory_stats_as_nested_dict()
+    assert cuda.default_generators == () and cuda.check_error(0) is None
     assert cuda.get_rng_state_all() == [] and not cuda.is_tf32_supported()
 
 
@@ -49,6 +56,10 @@ NEEDED_BY = (
     torch.cuda.current_stream,
     torch.cuda.default_stream,
     torch.cuda.get_rng_state,
+    torch.cuda.get_per_process_memory_fraction,
+    torch.cuda.cudart,
+    torch.cuda.profiler.start,
+    torch.cuda.profiler.stop,
 )
 
 
@@ -57,6 +68,60 @@ NEEDED_BY = (
 def test_without_a_device_the_rest_says_so(call: Callable) -> None:
     with pytest.raises(RuntimeError, match="no CUDA device was found"):
         call()
+
+
+@nowhere
+def test_without_a_device_what_takes_arguments_says_so() -> None:
+    cuda = torch.cuda
+    calls: dict[Callable, tuple] = {
+        cuda.set_per_process_memory_fraction: (1.5,),
+        cuda.ExternalStream: (0,),
+        cuda.get_stream_from_external: (0,),
+        cuda.caching_allocator_alloc: (8,),
+        cuda.CudaError: (2,),
+    }
+    for call, arguments in calls.items():
+        with pytest.raises(RuntimeError, match="no CUDA device was found"):
+            call(*arguments)
+
+
+TOLD = ("utilization", "memory_usage", "temperature", "power_draw", "clock_rate")
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_the_driver_tells_needs_its_package(name: str, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(ModuleNotFoundError, match=rf"cuda\.{name}: .*pip install nvidia-ml-py"):
+        getattr(torch.cuda, name)()
+    assert "please install nvidia-ml-py" in torch.cuda.list_gpu_processes()
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_the_driver_tells_needs_the_driver(name: str, monkeypatch: Any) -> None:
+    def refuse() -> None:
+        raise LookupError("Driver Not Loaded")
+
+    nvml = SimpleNamespace(NVMLError=LookupError, nvmlInit=refuse)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with pytest.raises(RuntimeError, match=rf"cuda\.{name}: cuda driver can't be loaded"):
+        getattr(torch.cuda, name)()
+    assert torch.cuda.list_gpu_processes() == "cuda driver can't be loaded, is cuda enabled?"
+
+
+@pytest.mark.oracle
+def test_names_and_errors_are_pytorchs() -> None:
+    import torch as oracle
+
+    for name in ("CudaError", "DeferredCudaCallError", "AcceleratorError", "OutOfMemoryError"):
+        theirs, ours = getattr(oracle.cuda, name), getattr(torch.cuda, name)
+        assert issubclass(ours, RuntimeError) == issubclass(theirs, RuntimeError), name
+    for name in ("SUCCESS", "ERROR_NOT_READY"):
+        assert getattr(torch.cuda.cudaStatus, name) == getattr(oracle.cuda.cudaStatus, name)
+    if not oracle.cuda.is_available() and not torch.cuda.is_available():
+        assert torch.cuda.default_generators == oracle.cuda.default_generators
+        for name in ("memory_stats", "host_memory_stats", "host_memory_stats_as_nested_dict"):
+            ours, theirs = getattr(torch.cuda, name)(), getattr(oracle.cuda, name)()
+            assert ours == theirs and type(ours) is type(theirs), name
 
 
 @pytest.mark.interpreter

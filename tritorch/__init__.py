@@ -168,6 +168,7 @@ from .ops import (  # noqa: F401
     windows,
 )
 from .ops.api import PUBLIC
+from .ops.symbolic import SymBool as SymBool, SymFloat as SymFloat, SymInt as SymInt
 from .runtime.launch import LaunchError as AcceleratorError  # noqa: F401
 from .runtime.parallel import (
     get_num_threads as get_num_threads,
@@ -176,6 +177,7 @@ from .runtime.parallel import (
 from .tensor import Size as Size, Tensor as Tensor
 
 newaxis = None
+legacy_contiguous_format = contiguous_format
 has_lapack = has_spectral = has_openmp = True  # NumPy's and SciPy's, and threads of our own
 has_mkl = has_mkldnn = False
 half, float, double, short, int, long = float16, float32, float64, int16, int32, int64
@@ -250,6 +252,7 @@ from .settings import (  # noqa: E402
     use_deterministic_algorithms as use_deterministic_algorithms,
 )
 
+to_dlpack = utils.dlpack.to_dlpack
 Stream, Event = cuda.Stream, cuda.Event
 OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = (

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import cuda
+from . import cuda, dtypes
 from .device import device as Device
 
 __all__ = [
     *("current_accelerator", "current_device_idx", "current_device_index", "current_stream"),
-    *("device_count", "device_index", "empty_cache", "is_available", "max_memory_allocated"),
+    *("device_count", "device_index", "empty_cache", "empty_host_cache", "get_device_capability"),
+    *("get_memory_info", "is_available", "max_memory_allocated"),
     *("max_memory_reserved", "memory_allocated", "memory_reserved", "memory_stats"),
-    *("reset_peak_memory_stats", "set_device_idx"),
+    *("reset_accumulated_memory_stats", "reset_peak_memory_stats", "set_device_idx"),
     *("set_device_index", "set_stream", "synchronize"),
 ]
 
@@ -107,7 +108,7 @@ def empty_cache() -> None:
 
 def memory_stats(device: Any = None, /) -> dict[str, Any]:
     """`cuda.memory_stats` of a device."""
-    return dict(cuda.memory_stats(_index(device)))
+    return cuda.memory_stats(_index(device))
 
 
 def memory_allocated(device: Any = None, /) -> int:
@@ -128,6 +129,28 @@ def memory_reserved(device: Any = None, /) -> int:
 def max_memory_reserved(device: Any = None, /) -> int:
     """The most bytes that were kept at a time."""
     return cuda.max_memory_reserved(_index(device))
+
+
+def get_memory_info(device: Any = None, /) -> tuple[int, int]:
+    """Free and total bytes of a device."""
+    return cuda.mem_get_info(_index(device))
+
+
+def get_device_capability(device: Any = None, /) -> dict[str, Any]:
+    """What a device can do: `supported_dtypes`, the dtypes of the tensors that it may hold."""
+    cuda.index_of(_index(device))
+    found = {d for d in vars(dtypes).values() if isinstance(d, dtypes.DType)}
+    return {"supported_dtypes": found}
+
+
+def empty_host_cache() -> None:
+    """Nothing to give back: page-locked memory is freed with the last tensor on it."""
+    _needed()
+
+
+def reset_accumulated_memory_stats(device: Any = None, /) -> None:
+    """Counts of `memory_stats` begin anew."""
+    cuda.reset_accumulated_memory_stats(_index(device))
 
 
 def reset_peak_memory_stats(device: Any = None, /) -> None:

@@ -53,6 +53,15 @@ INSTEAD = {
     "ao": "integer tensors with a scale of their own",
     "xpu": "devices are cpu and cuda",
     "mps": "devices are cpu and cuda",
+    "cuda.MemPool": "tensors are of one pool a device; memory_stats() counts it",
+    "cuda.use_mem_pool": "tensors are of one pool a device; memory_stats() counts it",
+    "cuda.memory_snapshot": "memory_summary() lists the largest live tensors",
+    "cuda.CUDAPluggableAllocator": "memory is the driver's pool's, in the order of streams",
+    "cuda.change_current_allocator": "memory is the driver's pool's, in the order of streams",
+    "cuda.current_blas_handle": "products are kernels in Triton, without cuBLAS",
+    "cuda.current_solver_handle": "decompositions run without cuSOLVER",
+    "cuda.jiterator": "an operator of one's own is a record with a kernel in Triton",
+    "cuda.tunable": "torch.tune searches the blocks of kernels",
     "_C": "there is no C++ below tritorch",
     "_dynamo": "torch.compile returns its function as it is",
     "_inductor": "kernels are written by hand in Triton",
@@ -106,8 +115,8 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def explain(name: str) -> str:
     """What to say of a name of PyTorch's that tritorch does not have."""
-    parts = name.split(".")
-    hint = INSTEAD.get(parts[1], "") if len(parts) > 1 else ""
+    parts = name.split(".")[1:]
+    hint = INSTEAD.get(".".join(parts[:2])) or INSTEAD.get(".".join(parts[:1]), "")
     return f"{name}: tritorch does not have it{': ' + hint if hint else ''}"
 
 

@@ -14,7 +14,15 @@ from ..ops.interop import TYPE_NAMES
 from ..ops.legacy import typed
 from ..ops.storages import typed_storage
 from ..runtime import memory as _memory
-from . import amp as amp, graphs as graphs, memory as memory, nvtx as nvtx, random as random
+from ..runtime.launch import LaunchError as AcceleratorError  # noqa: F401
+from . import (
+    amp as amp,
+    graphs as graphs,
+    memory as memory,
+    nvtx as nvtx,
+    profiler as profiler,
+    random as random,
+)
 from .devices import (
     can_device_access_peer as can_device_access_peer,
     current_device as current_device,
@@ -46,9 +54,14 @@ from .graphs import (
     make_graphed_callables as make_graphed_callables,
 )
 from .memory import (
+    caching_allocator_alloc as caching_allocator_alloc,
+    caching_allocator_delete as caching_allocator_delete,
     device_memory_used as device_memory_used,
     empty_cache as empty_cache,
     get_allocator_backend as get_allocator_backend,
+    get_per_process_memory_fraction as get_per_process_memory_fraction,
+    host_memory_stats as host_memory_stats,
+    host_memory_stats_as_nested_dict as host_memory_stats_as_nested_dict,
     max_memory_allocated as max_memory_allocated,
     max_memory_cached as max_memory_cached,
     max_memory_reserved as max_memory_reserved,
@@ -59,9 +72,13 @@ from .memory import (
     memory_stats as memory_stats,
     memory_stats_as_nested_dict as memory_stats_as_nested_dict,
     memory_summary as memory_summary,
+    reset_accumulated_host_memory_stats as reset_accumulated_host_memory_stats,
+    reset_accumulated_memory_stats as reset_accumulated_memory_stats,
     reset_max_memory_allocated as reset_max_memory_allocated,
     reset_max_memory_cached as reset_max_memory_cached,
+    reset_peak_host_memory_stats as reset_peak_host_memory_stats,
     reset_peak_memory_stats as reset_peak_memory_stats,
+    set_per_process_memory_fraction as set_per_process_memory_fraction,
 )
 from .random import (
     generator_of as generator_of,
@@ -75,18 +92,41 @@ from .random import (
     set_rng_state as set_rng_state,
     set_rng_state_all as set_rng_state_all,
 )
+from .status import (
+    CudaError as CudaError,
+    DeferredCudaCallError as DeferredCudaCallError,
+    check_error as check_error,
+    cudart as cudart,
+    cudaStatus as cudaStatus,
+)
 from .streams import (
     Event as Event,
+    ExternalStream as ExternalStream,
     Stream as Stream,
     StreamContext as StreamContext,
     current_stream as current_stream,
     default_stream as default_stream,
+    get_stream_from_external as get_stream_from_external,
     set_stream as set_stream,
     stream as stream,
+)
+from .telemetry import (
+    clock_rate as clock_rate,
+    list_gpu_processes as list_gpu_processes,
+    memory_usage as memory_usage,
+    power_draw as power_draw,
+    temperature as temperature,
+    utilization as utilization,
 )
 
 OutOfMemoryError = _memory.OutOfMemoryError
 has_half, has_magma = True, False
+
+
+def __getattr__(name: str) -> object:
+    if name == "default_generators":  # one a device, and devices are looked for only when asked
+        return tuple(generator_of(index) for index in range(device_count()))
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 # -- operators without a kernel --------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 from ..runtime import memory as _memory
 from .devices import Where, device_count, index_of, is_initialized
-from .streams import owner_of
+from .streams import ExternalStream, Stream, owner_of
 
 STATS = {  # PyTorch's names of the runtime's figures
     "allocated_bytes.all.current": "allocated",
@@ -16,22 +17,33 @@ STATS = {  # PyTorch's names of the runtime's figures
     "num_alloc_retries": "retries",
     "num_ooms": "shortages",
 }
+HOST_STATS = {  # blocks and bytes; nothing is kept unused, so that all of them are active
+    "allocations": 0,
+    "active_requests": 0,
+    "allocated_bytes": 1,
+    "active_bytes": 1,
+}
+_raw: dict[int, Any] = {}  # what `caching_allocator_alloc` gave, by address
 
 
-def memory_stats(device: Where = None) -> dict[str, int]:
+def memory_stats(device: Where = None) -> OrderedDict[str, int]:
     """Bytes by PyTorch's names: `allocated_bytes.all.current`, `reserved_bytes.all.peak` ...
 
     `num_alloc_retries` counts allocations for which the pool had to give memory back first,
     `num_ooms` those that failed.
     """
     found = _memory.runtime().memory_stats(index_of(device)) if is_initialized() else {}
-    return {theirs: found[ours] for theirs, ours in STATS.items() if ours in found}
+    return OrderedDict((theirs, found[ours]) for theirs, ours in STATS.items() if ours in found)
 
 
 def memory_stats_as_nested_dict(device: Where = None) -> dict[str, Any]:
     """The same as dictionaries in each other: `["allocated_bytes"]["all"]["current"]`."""
+    return _nested(memory_stats(device))
+
+
+def _nested(stats: dict[str, int]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name, value in memory_stats(device).items():
+    for name, value in stats.items():
         *path, last = name.split(".")
         at = out
         for part in path:
@@ -69,6 +81,12 @@ def reset_peak_memory_stats(device: Where = None) -> None:
     """Begin the peaks anew."""
     if is_initialized():
         _for_each_used("reset_peak", device)
+
+
+def reset_accumulated_memory_stats(device: Where = None) -> None:
+    """Begin the counts of `memory_stats`, `num_alloc_retries` and `num_ooms`, anew."""
+    if is_initialized():
+        _for_each_used("reset_counts", device)
 
 
 def empty_cache() -> None:
@@ -147,3 +165,108 @@ def device_memory_used(device: Where = None) -> int:
 def get_allocator_backend() -> str:
     """The allocator by PyTorch's name for it: the driver's pool, in the order of streams."""
     return "cudaMallocAsync"
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def set_per_process_memory_fraction(fraction: float, device: Where = None) -> None:
+    """Let this process use at most this part of a device's memory, between 0 and 1.
+
+    An allocation with which more would be in use is an OutOfMemoryError, as one for which there is
+    no memory. TypeError for what is no float, ValueError outside of 0 to 1, RuntimeError where
+    there is no device.
+
+    Example:
+        >>> import tritorch as torch
+        >>> if torch.cuda.is_available():
+        ...     torch.cuda.set_per_process_memory_fraction(0.5)
+    """
+    owner = owner_of("set_per_process_memory_fraction", index_of(device))
+    if not isinstance(fraction, float):
+        raise TypeError("Invalid type for fraction argument, must be `float`")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"Invalid fraction value: {fraction}. Allowed range: 0~1")
+    owner.limit_memory(fraction)
+
+
+def get_per_process_memory_fraction(device: Where = None) -> float:
+    """The part of a device's memory that this process may use: 1.0 where it was not set."""
+    return owner_of("get_per_process_memory_fraction", index_of(device)).fraction
+
+
+# -- memory for other libraries --------------------------------------------------------------------
+
+
+def caching_allocator_alloc(
+    size: int, device: Where = None, stream: Stream | int | None = None
+) -> int:
+    """The address of `size` bytes of the pool, until `caching_allocator_delete` gives them back.
+
+    They are allocated in the order of a stream or of the address of one, by default the current.
+    """
+    owner = owner_of("caching_allocator_alloc", index_of(device))
+    if stream is not None and not isinstance(stream, Stream | int):
+        raise TypeError(
+            "Invalid type for stream argument, must be `torch.cuda.Stream` or `int` representing "
+            "a pointer to an existing stream"
+        )
+    if isinstance(stream, int):
+        stream = ExternalStream(stream, owner.index)
+    with owner.use_stream(owner.stream if stream is None else stream.handle):
+        memory = owner.allocate(size)
+    _raw[memory.ptr] = memory
+    return memory.ptr
+
+
+def caching_allocator_delete(mem_ptr: int) -> None:
+    """Give back what `caching_allocator_alloc` gave; RuntimeError for any other address."""
+    if _raw.pop(mem_ptr, None) is None and mem_ptr:
+        raise RuntimeError(f"invalid device pointer: {mem_ptr:#x}")
+
+
+# -- page-locked memory of the host ----------------------------------------------------------------
+
+
+def _pinned_stats() -> Any:
+    runtime = _memory.runtime() if is_initialized() else None
+    return runtime.pinned_stats() if hasattr(runtime, "pinned_stats") else None  # type: ignore
+
+
+def host_memory_stats() -> OrderedDict[str, int]:
+    """Blocks and bytes of page-locked memory: `allocated_bytes.current`, `allocations.peak` ...
+
+    Empty before the device is used.
+    """
+    found = _pinned_stats()
+    if found is None:
+        return OrderedDict()
+    kinds = {
+        "current": found.now, "peak": found.peak, "allocated": found.taken, "freed": found.freed
+    }  # fmt: skip
+    stats = {
+        f"{name}.{kind}": figures[i]
+        for name, i in HOST_STATS.items()
+        for kind, figures in kinds.items()
+    }
+    counts = {"num_host_alloc": found.taken[0], "num_host_free": found.freed[0]}
+    return OrderedDict(sorted({**stats, **counts}.items()))
+
+
+def host_memory_stats_as_nested_dict() -> dict[str, Any]:
+    """The same as dictionaries in each other: `["allocated_bytes"]["current"]`."""
+    return _nested(host_memory_stats())
+
+
+def reset_peak_host_memory_stats() -> None:
+    """Begin the peaks of `host_memory_stats` anew."""
+    found = _pinned_stats()
+    if found is not None:
+        found.reset_peak()
+
+
+def reset_accumulated_host_memory_stats() -> None:
+    """Begin what `host_memory_stats` says was allocated and freed anew."""
+    found = _pinned_stats()
+    if found is not None:
+        found.reset_counts()

@@ -82,6 +82,26 @@ class Stream:
         self._block.__exit__(*exc)
 
 
+class ExternalStream(Stream):
+    """A stream that another library made, by its address; it must live as long as this is used.
+
+    Example:
+        >>> import tritorch as torch
+        >>> def on_theirs(address, work):
+        ...     with torch.cuda.stream(torch.cuda.ExternalStream(address)):
+        ...         work()
+    """
+
+    def __init__(self, stream_ptr: int, device: Where = None) -> None:
+        owner = owner_of("ExternalStream", device)
+        super().__init__(owner.index, handle=owner.foreign_stream(stream_ptr))
+
+
+def get_stream_from_external(data_ptr: int, device: Where = None) -> Stream:
+    """`ExternalStream` as a function."""
+    return ExternalStream(data_ptr, device)
+
+
 class Event:
     """A mark in a stream: wait for it, ask whether it has passed, take the time between two.
 

@@ -9,6 +9,27 @@ from typing import Any
 from .api import PUBLIC
 
 
+class _Symbol:
+    """No value is of these classes: `isinstance(x.shape[0], torch.SymInt)` is False."""
+
+    def __init__(self, node: Any) -> None:
+        raise NotImplementedError(
+            f"{type(self).__name__}: sizes are plain Python numbers; there are no symbols for them"
+        )
+
+
+class SymInt(_Symbol):
+    """A size that is not known; sizes are always known here, so that no value is one."""
+
+
+class SymFloat(_Symbol):
+    """A quotient of sizes that are not known; no value is one."""
+
+
+class SymBool(_Symbol):
+    """A comparison of sizes that are not known; no value is one."""
+
+
 def sym_int(a: Any) -> int:
     """`a` as an int, rounded toward zero."""
     return int(a)

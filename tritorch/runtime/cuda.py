@@ -26,6 +26,7 @@ from cuda.core import (
     EventOptions,
     LaunchConfig,
     ObjectCode,
+    Stream,
     StreamOptions,
     launch as submit,
 )
@@ -35,9 +36,12 @@ from . import tuned
 from .array import Array
 from .compiled import Executor
 from .cuda_memory import (
+    PINNED,
     STAGED,
     BorrowedCudaMemory,
     CudaMemory,
+    LimitedPool,
+    PinnedStats,
     Staging,
     check,
     is_out_of_memory,
@@ -86,7 +90,9 @@ class CudaDevice:
         core.set_current()
         self.main_stream = core.create_stream(options=StreamOptions(nonblocking=True))
         self._per_thread = _PerThread(index, self.main_stream)
-        self._pool = DeviceMemoryResource(index, options=DeviceMemoryResourceOptions())
+        self._whole_pool = DeviceMemoryResource(index, options=DeviceMemoryResourceOptions())
+        self._pool: Any = self._whole_pool
+        self.fraction = 1.0  # of the device's memory that may be in use
         attribute = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RELEASE_THRESHOLD
         self._set_pool(attribute, (1 << 64) - 1)  # else each synchronisation empties the pool
         self.properties = _properties(core)
@@ -120,6 +126,11 @@ class CudaDevice:
         self.enter()
         options = StreamOptions(nonblocking=True, priority=priority)
         return Device(self.index).create_stream(options=options)
+
+    def foreign_stream(self, address: int) -> Any:
+        """A stream that another library made and keeps."""
+        self.enter()
+        return Stream.from_handle(address)
 
     def new_event(self, timing: bool = False) -> Any:
         """An event: `stream.record(event)`, `event.sync()`, `later - earlier` in milliseconds."""
@@ -187,6 +198,16 @@ class CudaDevice:
             "retries": self.retries,
             "shortages": self.shortages,
         }
+
+    def limit_memory(self, fraction: float) -> None:
+        """Refuse allocations with which more than this part of the memory would be in use."""
+        self.fraction = fraction
+        limit = int(self.properties.total_memory * fraction)
+        self._pool = LimitedPool(self._whole_pool, limit) if fraction < 1 else self._whole_pool
+
+    def reset_counts(self) -> None:
+        """Begin `retries` and `shortages` anew."""
+        self.retries = self.shortages = 0
 
     def reset_peak(self) -> None:
         """Begin `peak` and `reserved_peak` anew."""
@@ -297,6 +318,11 @@ class CudaRuntime(Runtime):
     def current_device(self) -> int:
         return self._current.index
 
+    def bus_id(self, index: int) -> str:
+        """Where a device sits, as the tools of its driver name it: `0000:3B:00.0`."""
+        (name,) = check(driver.cuDeviceGetPCIBusId(64, index))
+        return name.split(b"\0")[0].decode()
+
     def can_access_peer(self, index: int, peer: int) -> bool:
         return bool(check(driver.cuDeviceCanAccessPeer(index, peer))[0])
 
@@ -350,6 +376,9 @@ class CudaRuntime(Runtime):
 
     def is_pinned(self, array: np.ndarray) -> bool:
         return is_pinned(array)
+
+    def pinned_stats(self) -> PinnedStats:
+        return PINNED
 
     def fill(self, array: Array, byte: int) -> None:
         if array.nbytes:

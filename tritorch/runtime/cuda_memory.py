@@ -76,6 +76,20 @@ class BorrowedCudaMemory(CudaMemory):
         self._release()
 
 
+class LimitedPool:
+    """A pool of which no more than `limit` bytes may be in use at a time."""
+
+    def __init__(self, pool: Any, limit: int) -> None:
+        self._pool = pool
+        self.limit = limit
+        self.handle, self.attributes = pool.handle, pool.attributes
+
+    def allocate(self, nbytes: int, *, stream: Any) -> Any:
+        if self.attributes.used_mem_current + nbytes > self.limit:
+            raise OutOfMemoryError(f"{size(self.limit)} may be in use")
+        return self._pool.allocate(nbytes, stream=stream)
+
+
 def check(result: tuple) -> tuple:
     """The values of a driver call; RuntimeError where it failed."""
     status, *values = result
@@ -90,13 +104,48 @@ def check(result: tuple) -> tuple:
 # -- pinned host memory ----------------------------------------------------------------------------
 
 
+class PinnedStats:
+    """Page-locked memory in use: blocks and bytes, now, at most, taken and given back so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a collection inside of it may free memory
+        self.now, self.peak, self.taken, self.freed = ([0, 0] for _ in range(4))
+
+    def take(self, nbytes: int) -> None:
+        with self._lock:
+            for i, n in enumerate((1, nbytes)):
+                self.now[i] += n
+                self.taken[i] += n
+                self.peak[i] = max(self.peak[i], self.now[i])
+
+    def free(self, nbytes: int) -> None:
+        with self._lock:
+            for i, n in enumerate((1, nbytes)):
+                self.now[i] -= n
+                self.freed[i] += n
+
+    def reset_peak(self) -> None:
+        with self._lock:
+            self.peak = list(self.now)
+
+    def reset_counts(self) -> None:
+        """Begin what was taken and given back anew."""
+        with self._lock:
+            self.taken, self.freed = [0, 0], [0, 0]
+
+
+PINNED = PinnedStats()
+
+
 class _Pinned:
     """Page-locked memory lent to NumPy; it is freed with the last array on it."""
 
-    __slots__ = ("__array_interface__", "_address")
+    __slots__ = ("__array_interface__", "_address", "_nbytes")
 
     def __init__(self, nbytes: int) -> None:
-        (self._address,) = check(driver.cuMemAllocHost(max(nbytes, 1)))
+        self._nbytes = max(nbytes, 1)
+        (self._address,) = check(driver.cuMemAllocHost(self._nbytes))
+        PINNED.take(self._nbytes)
         self.__array_interface__ = {
             "data": (int(self._address), False),
             "shape": (nbytes,),
@@ -106,6 +155,7 @@ class _Pinned:
 
     def __del__(self) -> None:
         driver.cuMemFreeHost(self._address)
+        PINNED.free(self._nbytes)
 
 
 def pinned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
@@ -161,16 +211,22 @@ class Staging:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether cuda-core's pool had nothing to give; its versions say so differently."""
-    return "OUT_OF_MEMORY" in str(error) or "Failed to allocate" in str(error)
+    said = str(error)
+    return (
+        isinstance(error, OutOfMemoryError)
+        or "OUT_OF_MEMORY" in said
+        or "Failed to allocate" in said
+    )
 
 
 def shortage(owner: CudaDevice, nbytes: int) -> str:
     """What to tell whoever asked for `nbytes` that are not there."""
     stats, (free, total) = owner.memory_stats(), owner.memory_info()
     name = current_operator()
+    limit = f" of the {size(int(total * owner.fraction))} allowed" if owner.fraction < 1 else ""
     return (
         f"{name + ': ' if name else ''}CUDA out of memory on {owner.device}: {size(nbytes)} were "
-        f"asked for; of {size(total)}, {size(stats['allocated'])} are in use by arrays, "
+        f"asked for; of {size(total)}, {size(stats['allocated'])}{limit} are in use by arrays, "
         f"{size(stats['reserved'])} reserved by the pool and {size(free)} free. Largest live "
         f"arrays: {'; '.join(largest_arrays(owner.device)) or 'none'}"
     )
