@@ -652,6 +652,23 @@ def test_names_of_nodes() -> None:
     assert x.grad_fn is x.grad_fn
 
 
+def test_nodes_show_what_they_keep() -> None:
+    a = torch.tensor([1.0, 2.0], requires_grad=True)
+    b = torch.tensor([3.0, 5.0], requires_grad=True)
+    y = a.exp()
+    assert y.grad_fn._saved_result.equal(y) and y.grad_fn._saved_result.grad_fn is y.grad_fn
+    assert not hasattr(y.grad_fn, "_saved_self") and not hasattr(y.grad_fn, "saved_tensors")
+    product = a * b
+    assert product.grad_fn._saved_self is a and product.grad_fn._saved_other is b
+    assert not hasattr((a + b).grad_fn, "_saved_self")
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: x.numpy(), torch.from_numpy):
+        packed = a * b
+    assert packed.grad_fn._saved_other.tolist() == [3.0, 5.0]
+    product.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        product.grad_fn._saved_self
+
+
 def test_a_node_that_was_looked_at_still_changes_in_place() -> None:
     x = torch.ones(3, requires_grad=True)
     y = x * 2

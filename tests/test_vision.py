@@ -184,6 +184,12 @@ def test_random_transforms_have_their_distributions() -> None:
     assert -10 <= min(rows) < -8 and 8 < max(rows) <= 10
 
 
+def test_sizes_of_the_second_form() -> None:
+    image = torch.zeros(3, 5, 7)
+    assert v2.functional.get_size(image) == [5, 7] and v2.functional.get_num_channels(image) == 3
+    assert v2.functional.get_image_size(image) == [7, 5]
+
+
 def test_second_form_changes_images_together() -> None:
     change = v2.Compose(
         [v2.ToImage(), v2.RandomResizedCrop(4), v2.RandomHorizontalFlip(),

@@ -402,6 +402,7 @@ def test_segmentations_give_maps_in_the_size_of_the_image() -> None:
 
 
 def test_anchors() -> None:
+    assert rpn.AnchorGenerator is AnchorGenerator  # as programs import it
     anchors = AnchorGenerator(((32,), (64,)), ((0.5, 1.0), (1.0,)))
     batch = ImageList(torch.zeros(2, 3, 64, 32), [(64, 32), (60, 30)])
     first, second = anchors(batch, [torch.zeros(2, 1, 2, 1), torch.zeros(2, 1, 1, 1)])

@@ -205,13 +205,25 @@ class OpNode(Node):
             self.__class__ = class_of(OpNode, self.name)
         return self
 
-    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+    def __getattr__(self, name: str) -> Any:
+        """`_saved_self`, `_saved_other`, `_saved_result`: what the derivative needs, as it is kept."""
+        if name.startswith("_saved_"):
+            self._check_saved()
+            found, value = self.op.rules.saved(self, name[7:])  # type: ignore
+            if found:
+                return value
+        raise AttributeError(f"{self.name!r} object has no attribute {name!r}")
+
+    def _check_saved(self) -> None:
         if self.saved is Freed:
             raise RuntimeError(
                 f"{self.op.name}: Trying to backward through the graph a second time (or directly "
                 "access saved tensors after they have already been freed). Specify "
                 "retain_graph=True if you need to backward through the graph a second time"
             )
+
+    def backward(self, grads: list, needs: list[bool]) -> Sequence:
+        self._check_saved()
         return self.op.rules.backward(self, grads, needs)  # type: ignore
 
     def release(self) -> None:

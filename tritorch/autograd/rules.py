@@ -156,6 +156,14 @@ class Rules:
             )
         return out
 
+    def saved(self, node: OpNode, name: str) -> tuple[bool, Any]:
+        """Whether `node` keeps the tensor of PyTorch's name `name`, and the tensor."""
+        wanted = {"self": ("input", 0), "other": ("input", 1), "result": ("output", 0)}.get(name)
+        for kind, own, i in self._plan(tuple([e is not None for e in node.edges])):
+            if kind != "shape" and (own == name if wanted is None else (kind, i) == wanted):
+                return True, self._arguments(node, ((kind, own, i),), [])[0]
+        return False, None
+
     def _arguments(self, node: OpNode, names: tuple, needs: list[bool]) -> list:
         found: list[Any] = []
         for kind, name, i in names:

@@ -14,6 +14,7 @@ from ....ops.api import PUBLIC
 from ...ops import boxes as box_ops
 from ...ops.misc import Conv2dNormActivation
 from . import _utils as det_utils
+from .anchor_utils import AnchorGenerator as AnchorGenerator
 from .image_list import ImageList
 
 cat, places = PUBLIC["cat"], det_utils.places

@@ -27,6 +27,8 @@ from ..functional import (
     five_crop as five_crop,
     gaussian_blur as gaussian_blur,
     get_dimensions as get_dimensions,
+    get_image_num_channels as get_image_num_channels,
+    get_image_size as get_image_size,
     hflip as hflip,
     invert as invert,
     normalize as normalize,
@@ -47,6 +49,12 @@ from ..functional import (
 )
 
 horizontal_flip, vertical_flip = hflip, vflip
+get_num_channels = get_image_num_channels
+
+
+def get_size(inpt: Any) -> list[int]:
+    """Height and width."""
+    return get_dimensions(inpt)[1:]
 
 
 def to_image(image: Any) -> Tensor:
