@@ -666,7 +666,7 @@ def test_nodes_show_what_they_keep() -> None:
     assert packed.grad_fn._saved_other.tolist() == [3.0, 5.0]
     product.sum().backward()
     with pytest.raises(RuntimeError, match="already been freed"):
-        product.grad_fn._saved_self
+        _ = product.grad_fn._saved_self
 
 
 def test_a_node_that_was_looked_at_still_changes_in_place() -> None:

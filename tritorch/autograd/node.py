@@ -206,7 +206,7 @@ class OpNode(Node):
         return self
 
     def __getattr__(self, name: str) -> Any:
-        """`_saved_self`, `_saved_other`, `_saved_result`: what the derivative needs, as it is kept."""
+        """`_saved_self`, `_saved_other`, `_saved_result`: what the derivative needs."""
         if name.startswith("_saved_"):
             self._check_saved()
             found, value = self.op.rules.saved(self, name[7:])  # type: ignore
