@@ -31,7 +31,7 @@ def noop_mask(batch: Any, head: Any, token_q: Any, token_kv: Any) -> Any:
     return batch.new_ones((), dtype=dtypes.bool_)
 
 
-def sliced_mask_mod(batch: Any, head: Any, token_q: Any, token_kv: Any) -> Any:
+def _sliced_mask_mod_error(batch: Any, head: Any, token_q: Any, token_kv: Any) -> Any:
     """The `mask_mod` of a part of a BlockMask: its indices would no longer be those it knows."""
     raise RuntimeError(
         "Cannot use mask_mod from a sliced BlockMask. When you slice a BlockMask using [], the "
@@ -297,7 +297,7 @@ class BlockMask:
         )
         tensors = [getattr(self, n) for n in TENSORS[:4]]
         parts = [None if x is None else x[at] for x in tensors]
-        return self._of(parts, sliced_mask_mod, self.seq_lengths)
+        return self._of(parts, _sliced_mask_mod_error, self.seq_lengths)
 
     def _adjust(self, new_q_len: int, new_kv_len: int) -> BlockMask:
         """The mask of the first queries and keys, with the same `mask_mod`."""

@@ -20,7 +20,7 @@ from ...tensor import Tensor
 from ._block_mask import (
     BlockMask,
     noop_mask,
-    sliced_mask_mod,
+    _sliced_mask_mod_error,
     to_dense,
 )
 from ._masks import and_masks, create_block_mask, create_mask, or_masks
@@ -346,7 +346,7 @@ def _check_batches(query: Any, key: Any, mask: BlockMask | None) -> None:
 
 
 def _check_mask(mask: BlockMask, query: Any, key: Any) -> None:
-    if mask.mask_mod is sliced_mask_mod:
+    if mask.mask_mod is _sliced_mask_mod_error:
         raise RuntimeError("Cannot use mask_mod from a sliced BlockMask")
     if query.device != mask.kv_num_blocks.device:
         raise RuntimeError(
