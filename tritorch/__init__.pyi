@@ -65,6 +65,9 @@ from .formats import sparse_csc as sparse_csc
 from .formats import sparse_csr as sparse_csr
 from .formats import strided as strided
 from .ops.api import PUBLIC as PUBLIC
+from .ops.symbolic import SymBool as SymBool
+from .ops.symbolic import SymFloat as SymFloat
+from .ops.symbolic import SymInt as SymInt
 from .runtime.launch import LaunchError as LaunchError
 AcceleratorError = LaunchError
 from .runtime.parallel import get_num_threads as get_num_threads
@@ -72,6 +75,7 @@ from .runtime.parallel import set_num_threads as set_num_threads
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor
 newaxis = None
+legacy_contiguous_format = contiguous_format
 has_lapack = has_spectral = has_openmp = True
 has_mkl = has_mkldnn = False
 half, float, double, short, int, long = (float16, float32, float64, int16, int32, int64)
@@ -133,6 +137,7 @@ from .settings import set_flush_denormal as set_flush_denormal
 from .settings import set_num_interop_threads as set_num_interop_threads
 from .settings import set_warn_always as set_warn_always
 from .settings import use_deterministic_algorithms as use_deterministic_algorithms
+to_dlpack = utils.dlpack.to_dlpack
 Stream, Event = (cuda.Stream, cuda.Event)
 OutOfMemoryError = cuda.OutOfMemoryError
 _LAZY = ('distributed', 'distributions', 'models', 'multiprocessing', 'perf', 'profiler', 'text', 'vision')

@@ -19,8 +19,8 @@ from ...ops.ranges import arange
 from ...tensor import Tensor
 from ._block_mask import (
     BlockMask,
-    noop_mask,
     _sliced_mask_mod_error,
+    noop_mask,
     to_dense,
 )
 from ._masks import and_masks, create_block_mask, create_mask, or_masks
