@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,73 @@ def test_products_of_groups_of_float8_with_scales() -> None:
     )
     with pytest.raises(NotImplementedError, match="scaled_grouped_mm: takes RowWise"):
         f(a, a.t(), *scales)
+
+
+@pytest.mark.oracle
+def test_products_of_float8_are_pytorchs() -> None:
+    import torch as oracle
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 32)), rng.standard_normal((48, 32))
+    left, right = rng.random((16, 1), np.float32), rng.random((1, 48), np.float32)
+    bias = rng.standard_normal(48)
+
+    def results(lib: Any) -> list[np.ndarray]:
+        def t(a: np.ndarray) -> Any:
+            return lib.from_numpy(np.asarray(a, np.float32))
+
+        found = []
+        kinds = (lib.float8_e4m3fn, lib.float8_e5m2)
+        for ta, tb in itertools.product(kinds, kinds):
+            a, b = t(x).to(ta), t(y).to(tb).t()
+            for scales in ((lib.tensor(2.0), lib.tensor(0.25)), (t(left), t(right))):
+                for dtype in (lib.float32, lib.bfloat16, lib.float16):
+                    for added in (None, t(bias).to(dtype)):
+                        out = lib._scaled_mm(a, b, *scales, bias=added, out_dtype=dtype)
+                        assert out.dtype is dtype and tuple(out.shape) == (16, 48)
+                        found.append(out.float().numpy())
+        assert lib._scaled_mm(a, b, *scales).dtype is kinds[1]
+        return found
+
+    for ours, theirs in zip(results(torch), results(oracle), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", ("float32", "float64", "bfloat16"))
+def test_sums_with_an_activation_are_pytorchs(name: str) -> None:
+    import torch as oracle
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape) for shape in ((5,), (4, 7), (7, 5))]
+
+    def results(lib: Any) -> list[np.ndarray]:
+        c, a, b = (lib.from_numpy(x).to(getattr(lib, name)) for x in arrays)
+        calls = ({}, {"use_gelu": True}, {"beta": 0.5, "alpha": -2, "use_gelu": True}, {"beta": 0})
+        return [lib._addmm_activation(c, a, b, **p).double().numpy() for p in calls]
+
+    tolerance = {"float32": 1e-6, "float64": 1e-13, "bfloat16": 2e-2}[name]
+    for ours, theirs in zip(results(torch), results(oracle), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_bad_input_is_named() -> None:
+    x, f8 = torch.ones(2, 3), torch.ones(2, 4).to(torch.float8_e4m3fn)
+    one: Any = torch.tensor(1.0)
+    wrong: list[tuple] = [
+        (lambda: torch._addmm_activation(x, x, x), RuntimeError, "_addmm_activation: mat1 and"),
+        (
+            lambda: torch._addmm_activation(x, x[0], x),
+            RuntimeError,
+            "mat1 must be a matrix, got 1-D",
+        ),
+        (lambda: torch._addmm_activation(x, x, 3), TypeError, "argument 'mat2'"),
+        (lambda: torch._scaled_mm(f8, f8, one, one), ValueError, r"scaled_mm: .*multiplied"),
+        (lambda: torch._scaled_mm(x, x.t(), one, one), ValueError, "mat_a should be float8"),
+        (lambda: torch._scaled_mm(f8, f8.t(), one, one.int()), ValueError, "scales are float32"),
+        (lambda: torch._scaled_mm(f8, f8.t(), torch.ones(2), one), ValueError, r"shape \(2, 1\)"),
+        (lambda: torch._scaled_mm(f8, f8.t(), one, one, one), ValueError, "Bias must be size 2"),
+    ]
+    for call, kind, message in wrong:
+        with pytest.raises(kind, match=message):
+            call()

@@ -190,9 +190,12 @@ def test_copy_paths() -> None:
 
 
 @interpreter
-def test_copy_refuses_float8() -> None:
-    a = new((4,), ml_dtypes.float8_e5m2)
-    assert copy.copy(launch, a, a) is NotImplemented
+def test_copy_moves_float8_and_refuses_to_cast_it() -> None:
+    x = np.arange(-12, 12).reshape(4, 6).astype(ml_dtypes.float8_e4m3fn)
+    a, out = to_device(x), new((6, 4), x.dtype)
+    assert copy.copy(launch, out, a.transpose()) is None
+    same(out, x.T)
+    assert copy.copy(launch, new((4, 6), ml_dtypes.float8_e5m2), a) is NotImplemented
 
 
 @interpreter

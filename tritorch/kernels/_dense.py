@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from .. import dtypes
+from .elementwise_activations import gelu, relu
 
 INTS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -25,6 +26,16 @@ def dot(a, b, acc, DOT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.conste
         product = a.to(acc.dtype)[:, :, None] * b.to(acc.dtype)[None, :, :]
         acc += tl.sum(product, axis=1).to(acc.dtype)
     return acc
+
+
+@triton.jit
+def activate(x, ACT: tl.constexpr):
+    """The activation of that name, relu or gelu, of a block; the block itself where it is empty."""
+    if ACT == "relu":
+        x = relu(x)
+    if ACT == "gelu":
+        x = gelu(x)
+    return x
 
 
 @triton.jit

@@ -130,10 +130,10 @@ class Plan(NamedTuple):
 @remembered(4096)
 def plan(
     out: View, a: View, b: View, c: View | None, dtype: str, precision: str, scaled: bool,
-    target: Any, wide_c: bool = False,
+    target: Any, wide_c: bool = False, activation: str = "",
 ) -> Plan | None:  # fmt: skip
-    """The plan of out = a @ b + c; None where over three batch dimensions remain. `wide_c`: the
-    elements of c are wider than those of a."""
+    """The plan of out = activation(a @ b + c); None where over three batch dimensions remain.
+    `wide_c`: the elements of c are wider than those of a."""
     p = collapse(out, a, b, c)
     if p is None:
         return None
@@ -142,10 +142,12 @@ def plan(
         "HAS_C": c is not None,
         "SCALED": scaled,
         "ACC": accumulator(dtype),
+        "ACT": activation,
     }
     if p.m == 1 or p.n == 1:
         return _gemv(p, flags, target)
-    wide_c = wide_c and p.c[3] != 0
+    # the error function of gelu takes the registers that wide elements of c take
+    wide_c = (wide_c and p.c[3] != 0) or activation == "gelu"
     return _gemm(p, flags, dtype, precision, target, a.aligned, b.aligned, wide_c)
 
 
@@ -258,4 +260,4 @@ def _split(
     }
     plane = p.m * p.n
     own = (p.batch[1] * p.batch[2] * plane, p.batch[2] * plane, plane, p.n, 1)
-    return last, own, total, flags | {"HAS_C": False, "SCALED": False}
+    return last, own, total, flags | {"HAS_C": False, "SCALED": False, "ACT": ""}

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from .. import dtypes
+
 TILE_BYTES = 8192  # of the widest operand: four 16-byte vectors a thread at 4 warps
 TILE_ELEMENTS = 2048
 VECTOR_BYTES = 16
@@ -273,6 +275,11 @@ def pow2(n: int) -> int:
 
 def cdiv(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def as_bytes(x: Any) -> Any:
+    """The same memory, of elements of one byte, as uint8."""
+    return type(x)(x.memory, x.offset, x.shape, x.strides, dtypes.uint8)
 
 
 def real_view(x: Any) -> Any:

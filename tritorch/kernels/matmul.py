@@ -18,6 +18,7 @@ from ._dense import (
     FLOATS,
     INTS,
     accumulator,
+    activate,
     batch_offset,
     cdiv,
     dot,
@@ -45,8 +46,9 @@ def matmul_forward_kernel(
     BATCHED: tl.constexpr, EVEN_K: tl.constexpr, WIDE: tl.constexpr, HAS_C: tl.constexpr,
     C_IS_ROW: tl.constexpr, SCALED: tl.constexpr, ACC: tl.constexpr, DOT: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr, VEC: tl.constexpr, MULTIPLES: tl.constexpr,
+    ACT: tl.constexpr,
 ):  # fmt: skip
-    """out = alpha * a @ b + beta * c, a tile of BM x BN a program."""
+    """out = act(alpha * a @ b + beta * c), a tile of BM x BN a program."""
     m = multiple(m, VEC, MULTIPLES, 0)
     n = multiple(n, VEC, MULTIPLES, 1)
     k = multiple(k, VEC, MULTIPLES, 2)
@@ -108,7 +110,7 @@ def matmul_forward_kernel(
         o_out = batch_offset(i_b, n_b1, n_b2, s_o0, s_o1, s_o2)
         p_out += multiple(o_out, VEC, MULTIPLES, 11)
     q_out = p_out + i_split * s_os + o_m[:, None] * s_om + o_n[None, :] * s_on
-    tl.store(q_out, acc.to(p_out.dtype.element_ty), mask=m_out)
+    tl.store(q_out, activate(acc, ACT).to(p_out.dtype.element_ty), mask=m_out)
 
 
 @triton.jit
@@ -125,8 +127,9 @@ def gemv_forward_kernel(
     alpha, beta,
     BM: tl.constexpr, BK: tl.constexpr, EVEN_K: tl.constexpr,
     WIDE: tl.constexpr, HAS_C: tl.constexpr, SCALED: tl.constexpr, ACC: tl.constexpr,
+    ACT: tl.constexpr,
 ):  # fmt: skip
-    """out = alpha * a @ x + beta * c, BM rows a program; bound by the reading of `a`."""
+    """out = act(alpha * a @ x + beta * c), BM rows a program; bound by the reading of `a`."""
     i = tl.program_id(0)
     if WIDE:
         i = i.to(tl.int64)
@@ -164,7 +167,7 @@ def gemv_forward_kernel(
         b_out += b_c
     p_out += batch_offset(i_b, n_b1, n_b2, s_o0, s_o1, s_o2)
     q_out = p_out + i_split * s_os + o_m * s_om
-    tl.store(q_out, b_out.to(p_out.dtype.element_ty), mask=m_out)
+    tl.store(q_out, activate(b_out, ACT).to(p_out.dtype.element_ty), mask=m_out)
 
 
 @triton.jit
@@ -177,9 +180,9 @@ def split_sum_kernel(
     s_o0, s_o1, s_o2, s_om, s_on,
     alpha, beta,
     BLOCK: tl.constexpr, WIDE: tl.constexpr, HAS_C: tl.constexpr, SCALED: tl.constexpr,
-    ACC: tl.constexpr,
+    ACC: tl.constexpr, ACT: tl.constexpr,
 ):  # fmt: skip
-    """out = alpha * part.sum(0) + beta * c, in the order of the splits."""
+    """out = act(alpha * part.sum(0) + beta * c), in the order of the splits."""
     i = tl.program_id(0)
     if WIDE:
         i = i.to(tl.int64)
@@ -201,7 +204,7 @@ def split_sum_kernel(
             b_c *= beta
         acc += b_c
     o_out = batch_offset(i_b, n_b1, n_b2, s_o0, s_o1, s_o2) + o_m * s_om + o_n * s_on
-    tl.store(p_out + o_out, acc.to(p_out.dtype.element_ty), mask=m_o)
+    tl.store(p_out + o_out, activate(acc, ACT).to(p_out.dtype.element_ty), mask=m_o)
 
 
 def _scale(value: float, dtype: str) -> float | int:
@@ -212,9 +215,13 @@ def _scale(value: float, dtype: str) -> float | int:
 
 
 def multiply(
-    launch: Any, out: Any, a: Any, b: Any, c: Any, alpha: float, beta: float, precision: str
-) -> Any:
-    """out = alpha * a @ b + beta * c for arrays of two and more dimensions; `c` may be None."""
+    launch: Any, out: Any, a: Any, b: Any, c: Any, alpha: float, beta: float, precision: str,
+    activation: str = "",
+) -> Any:  # fmt: skip
+    """out = alpha * a @ b + beta * c for arrays of two and more dimensions; `c` may be None.
+
+    `activation`, "relu" or "gelu", is applied to sums of floats.
+    """
     dtype = a.dtype.name
     if b.dtype is not a.dtype or (dtype not in FLOATS and dtype not in INTS):
         return NotImplemented
@@ -223,12 +230,12 @@ def multiply(
     p = plan(
         View.of(out), View.of(a), View.of(b), None if c is None else View.of(c), dtype, precision,
         alpha != 1 or (c is not None and beta != 1), launch.target,
-        c is not None and c.itemsize > a.itemsize,
+        c is not None and c.itemsize > a.itemsize, activation,
     )  # fmt: skip
     if p is None:
         for i in range(out.shape[0]):
             parts = (_part(x, i, out.ndim) for x in (a, b, c))
-            multiply(launch, out[i], *parts, alpha, beta, precision)
+            multiply(launch, out[i], *parts, alpha, beta, precision, activation)
         return None
     if p.swap:
         a, b = b, a
@@ -266,7 +273,7 @@ def add_splits(launch: Any, out: Any, part: Any) -> None:
         [part, out, out, out.size, *out.shape[2:], *out.shape[:2], part.shape[0],
          0, 0, 0, 0, 0, 0, *out.strides, 0.0, 0.0],
         {"BLOCK": 1024, "WIDE": is_wide(part, out), "HAS_C": False, "SCALED": False,
-         "ACC": accumulator(out.dtype.name)},
+         "ACC": accumulator(out.dtype.name), "ACT": ""},
     )  # fmt: skip
 
 
@@ -302,3 +309,14 @@ def addmm(
 ) -> Any:  # fmt: skip
     """beta * c + alpha * a @ b -> out (..., M, N); `c` broadcasts to `out`."""
     return multiply(launch, out, a, b, c, alpha, beta, precision)
+
+
+def addmm_activation(
+    launch: Any, out: Any, c: Any, a: Any, b: Any, *,
+    beta: float = 1, alpha: float = 1, use_gelu: bool = False, precision: str = "ieee",
+) -> Any:  # fmt: skip
+    """relu(beta * c + alpha * a @ b), or gelu of it, -> out (..., M, N), of floats."""
+    if a.dtype.name not in FLOATS:
+        return NotImplemented  # integers wrap around before they are compared with 0
+    activation = "gelu" if use_gelu else "relu"
+    return multiply(launch, out, a, b, c, alpha, beta, precision, activation)

@@ -217,25 +217,30 @@ def linear_op(x: Any, weight: Any, bias: Any) -> Any:
     return out if x.ndim == 2 else out.reshape(*x.shape[:-1], weight.shape[0])
 
 
-def _addmm_meta(c: Tensor, a: Tensor, b: Tensor, *, beta: Number, alpha: Number) -> tuple:
-    dtype = same_dtype("addmm", a, b)
+def sum_meta(name: str, c: Tensor, a: Tensor, b: Tensor) -> tuple:
+    """The shape and dtype of `c + a @ b`."""
+    dtype = same_dtype(name, a, b)
     if c.dtype is not dtype:
         raise RuntimeError(
-            f"addmm: self and mat2 must have the same dtype, but got {c.dtype.name} and "
+            f"{name}: self and mat2 must have the same dtype, but got {c.dtype.name} and "
             f"{dtype.name}"
         )
     x, y = a._data.shape, b._data.shape
     if x[-1] != y[-2]:
-        raise mismatch("addmm", x, y)
-    lead = errors.broadcast_shapes("addmm", x[:-2], y[:-2])
+        raise mismatch(name, x, y)
+    lead = errors.broadcast_shapes(name, x[:-2], y[:-2])
     shape = (*lead, x[-2], y[-1])
     have = c._data.shape
-    if len(have) > len(shape) or errors.broadcast_shapes("addmm", have, shape) != shape:
+    if len(have) > len(shape) or errors.broadcast_shapes(name, have, shape) != shape:
         raise RuntimeError(
-            f"addmm: the added tensor of shape {tuple(have)} does not broadcast to the product's "
+            f"{name}: the added tensor of shape {tuple(have)} does not broadcast to the product's "
             f"shape {shape}"
         )
     return shape, dtype
+
+
+def _addmm_meta(c: Tensor, a: Tensor, b: Tensor, *, beta: Number, alpha: Number) -> tuple:
+    return sum_meta("addmm", c, a, b)
 
 
 @primitive(

@@ -6,12 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import errors
+from ..op import fused
 from ..tensor import Tensor
+from .activation import gelu, relu
 from .api import FUNCTIONAL, PUBLIC, attach, public
 from .arithmetic import conj
 from .autocast import listed
 from .einsum import einsum, tensordot
-from .matmul import Number, addmm_op, check_batches, inner_product, need_tensors, times_vector
+from .matmul import (
+    Number,
+    addmm_op,
+    check_batches,
+    inner_product,
+    need_tensors,
+    sum_meta,
+    times_vector,
+)
 
 
 @public(out=True)
@@ -98,19 +108,71 @@ def _added(name: str) -> Callable:
     return publish
 
 
+def need_matrices(name: str, input: Tensor, mat1: Tensor, mat2: Tensor) -> None:
+    """TypeError for what is no tensor, RuntimeError for a factor that is no matrix."""
+    need_tensors(name, input=input, mat1=mat1, mat2=mat2)
+    for i, m in ((1, mat1), (2, mat2)):
+        if m._data.ndim != 2:
+            raise RuntimeError(
+                f"{name}: mat{i} must be a matrix, got {m._data.ndim}-D tensor of shape "
+                f"{tuple(m.shape)}"
+            )
+
+
 @_added("addmm")
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1
 ) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`; `input` broadcasts to the product."""
-    need_tensors("addmm", input=input, mat1=mat1, mat2=mat2)
-    for i, m in ((1, mat1), (2, mat2)):
-        if m._data.ndim != 2:
-            raise RuntimeError(
-                f"addmm: mat{i} must be a matrix, got {m._data.ndim}-D tensor of shape "
-                f"{tuple(m.shape)}"
-            )
+    need_matrices("addmm", input, mat1, mat2)
     return addmm_op(input, mat1, mat2, beta=beta, alpha=alpha)
+
+
+def _activation_meta(
+    c: Tensor, a: Tensor, b: Tensor, *, beta: Number, alpha: Number, use_gelu: bool
+) -> tuple:
+    return sum_meta("_addmm_activation", c, a, b)
+
+
+@fused(
+    meta=_activation_meta,
+    triton="matmul.addmm_activation",
+    samples=lambda s: [
+        s((2, 2), (2, 3), (3, 2), beta=1, alpha=1, use_gelu=False),
+        s((4,), (3, 5), (5, 4), beta=0.5, alpha=-2.0, use_gelu=True),
+        s((1,), (40, 33), (33, 50), beta=1, alpha=1, use_gelu=True),
+        s((5,), (1, 70), (70, 5), beta=1, alpha=1, use_gelu=False),
+        s((9,), (33, 2048), (2048, 9), beta=1, alpha=0.1, use_gelu=True),
+    ],
+)
+def addmm_activation(c: Any, a: Any, b: Any, *, beta: Number, alpha: Number, use_gelu: bool) -> Any:
+    """`relu(beta * c + alpha * a @ b)`, or `gelu` of it."""
+    return (gelu if use_gelu else relu)(addmm_op(c, a, b, beta=beta, alpha=alpha))
+
+
+@public(out=True)
+def _addmm_activation(
+    input: Tensor,
+    mat1: Tensor,
+    mat2: Tensor,
+    *,
+    beta: Number = 1,
+    alpha: Number = 1,
+    use_gelu: bool = False,
+) -> Tensor:
+    """`relu(beta * input + alpha * (mat1 @ mat2))`, with `use_gelu` the `gelu` of the sum.
+
+    `input` broadcasts to the product of the matrices (N, M) and (M, P). On a device sum and
+    activation are one kernel; `gelu` is the exact one, as PyTorch's is on the CPU.
+
+    Example:
+        >>> import tritorch as torch
+        >>> x = torch.tensor([[1.0, -1.0]])
+        >>> torch._addmm_activation(torch.tensor([0.5, 0.0]), x, torch.eye(2))
+        tensor([[1.5000, 0.0000]])
+    """
+    need_matrices("_addmm_activation", input, mat1, mat2)
+    return addmm_activation(input, mat1, mat2, beta=beta, alpha=alpha, use_gelu=bool(use_gelu))
 
 
 @_added("addmv")

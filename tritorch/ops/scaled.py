@@ -1,4 +1,4 @@
-"""Products of float8 matrices with scales, in float32 on every device."""
+"""Products of float8 matrices with scales, summed in float32."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import errors
-from ..dtypes import DType, bfloat16, float32
+from ..dtypes import DType, bfloat16, float8_e4m3fn, float8_e5m2, float16, float32
+from ..op import fused
 from ..tensor import Tensor
-from .api import FUNCTIONAL
+from .api import FUNCTIONAL, public
 from .grouped import grouped_mm
 from .matmul import matmul
 
@@ -80,6 +81,51 @@ def _of_shape(name: str, what: str, scale: Any, shape: tuple[int, ...]) -> Any:
     return scale
 
 
+def _scaled_meta(
+    a: Tensor, b: Tensor, scale_a: Tensor, scale_b: Tensor, bias: Tensor | None,
+    *, out_dtype: DType, fast: bool,
+) -> tuple:  # fmt: skip
+    return (a._data.shape[0], b._data.shape[1]), out_dtype
+
+
+def _samples(s: Any) -> list:
+    def case(m: int, k: int, n: int, types: tuple, rows: bool, bias: Any, out: DType) -> Any:
+        a, b = (s.reals(d).astype(t.np) for d, t in zip(((m, k), (n, k)), types))
+        scales = (s.reals(d, 0.5, 2.0) for d in (((m, 1), (1, n)) if rows else ((), ())))
+        given = (x.astype("float32") for x in scales)
+        # not smooth: out_dtype has too few bits for finite differences
+        return s(a, b.T, *given, bias, smooth=False, out_dtype=out, fast=False)
+
+    e4, e5 = float8_e4m3fn, float8_e5m2
+    return [
+        case(2, 3, 4, (e4, e4), False, None, float32),
+        case(5, 16, 3, (e4, e5), True, (3,), float32),
+        case(40, 200, 33, (e5, e4), True, (33,), bfloat16),
+        case(16, 64, 32, (e5, e5), False, (32,), float16),
+        case(3, 0, 2, (e4, e4), False, (2,), float32),
+    ]
+
+
+@fused(name="scaled_mm", meta=_scaled_meta, triton="scaled.scaled_mm", samples=_samples)
+def scaled_mm_op(
+    a: Any, b: Any, scale_a: Any, scale_b: Any, bias: Any, *, out_dtype: DType, fast: bool
+) -> Any:
+    """`(scale_a * a) @ (scale_b * b) + bias`; `fast` sums may have fewer bits than float32."""
+    out: Any = matmul(a.float(), b.float()) * scale_a * scale_b
+    if bias is not None:
+        out = out + bias.float()
+    return out.to(out_dtype)
+
+
+def _scaled(
+    a: Tensor, b: Tensor, scales: Sequence[Tensor], bias: Tensor | None, dtype: DType, fast: bool
+) -> Any:
+    """The product in any dtype; kernels write the wider ones."""
+    out_dtype = dtype if dtype in (float32, float16, bfloat16) else float32
+    out: Any = scaled_mm_op(a, b, *scales, bias, out_dtype=out_dtype, fast=bool(fast))
+    return out.to(dtype)
+
+
 def scaled_mm(
     mat_a: Tensor,
     mat_b: Tensor,
@@ -99,7 +145,9 @@ def scaled_mm(
     The recipe `TensorWise` takes a scale of one element for each matrix, `RowWise` one for each row
     of `mat_a`, (M, 1), and each column of `mat_b`, (1, N), all in float32. The sums are taken in
     float32; without `output_dtype` the result has the dtype of `mat_a`. Raises ValueError for the
-    recipes of blocks, and for dtypes and shapes that the recipe does not take.
+    recipes of blocks, and for dtypes and shapes that the recipe does not take. A device multiplies
+    float8 on tensor cores that take them; `use_fast_accum` lets those sum in fewer bits. Loads are
+    wide where the rows of `mat_a` and the columns of `mat_b` are dense, as in `w.t()`.
 
     Example:
         >>> import tritorch as torch
@@ -137,10 +185,39 @@ def scaled_mm(
         )
     else:
         left, right = left.reshape(()), right.reshape(())
-    out: Any = matmul(a.float(), b.float()) * left * right
-    if bias is not None:
-        out = out + bias.float()  # type: ignore[attr-defined]
-    return out.to(a.dtype if output_dtype is None else output_dtype)
+    _check_bias("scaled_mm", bias, b.shape[1])
+    dtype = a.dtype if output_dtype is None else output_dtype
+    return _scaled(a, b, (left, right), bias, dtype, use_fast_accum)
+
+
+def _check_bias(name: str, bias: Any, n: int) -> None:
+    if bias is not None and tuple(bias.shape) != (n,):
+        raise ValueError(f"{name}: Bias must be size {n} but got shape {tuple(bias.shape)}")
+
+
+@public(out=True, method=False)
+def _scaled_mm(
+    input: Tensor,
+    mat2: Tensor,
+    scale_a: Tensor,
+    scale_b: Tensor,
+    bias: Tensor | None = None,
+    scale_result: Tensor | None = None,
+    out_dtype: DType | None = None,
+    use_fast_accum: bool = False,
+) -> Tensor:
+    """`scaled_mm` with the recipe that the scales tell: of one element each, or for each row.
+
+    Without `out_dtype` the result has the dtype of `input`. `scale_result` changes nothing, as on
+    PyTorch's CPU. Raises as `scaled_mm` does.
+    """
+    left, right = scale_a, scale_b
+    whole = all(isinstance(x, Tensor) and x.numel() == 1 for x in (left, right))  # type: ignore
+    recipe = ScalingType.TensorWise if whole else ScalingType.RowWise
+    return scaled_mm(
+        input, mat2, left, recipe, right, recipe, bias=bias, output_dtype=out_dtype,
+        use_fast_accum=use_fast_accum,
+    )  # fmt: skip
 
 
 def scaled_grouped_mm(

@@ -167,6 +167,9 @@ CASES: dict[str, Case] = {
     "ctc": on((128, 32, 64), Ints((32, 24), 64, 1))(ctc_loss),
     # products, images, sequences
     "addmm": on(M, M, M)(lambda lib, c, a, b: lib.addmm(c, a, b)),
+    "addmm_activation": on((1024,), M, M)(
+        lambda lib, c, a, b: lib._addmm_activation(c, a, b, use_gelu=True)
+    ),
     "matmul": matrices(lambda lib, a, b: lib.matmul(a, b)),
     "linear": on(M, M, (1024,))(lambda lib, x, w, b: lib.nn.functional.linear(x, w, b)),
     "attention": on(*((4, 8, 512, 64),) * 3)(
@@ -226,6 +229,7 @@ INTERNAL = {
     "row_order": "part of lu_factor",
     "resample_back": "the derivative of resample",
     "linear_entropy": "PyTorch has no cross entropy fused with its linear layer",
+    "scaled_mm": "its operands are float8, of which the cases make none",
     "to_device": "a copy between devices",
 }
 
@@ -240,7 +244,7 @@ FAMILIES = {
     "masked_scatter scatter scatter_reduce",
     "normalisation": "batch_norm group_norm layer_norm rms_norm",
     "softmax": "cross_entropy ctc log_softmax nll_loss softmax",
-    "product": "addmm linear matmul",
+    "product": "addmm addmm_activation linear matmul",
     "attention": "attention",
     "convolution": "conv2d",
     "pooling": "adaptive_avg_pool2d avg_pool2d grid_sample max_pool2d max_pool2d_values resample",
@@ -259,6 +263,7 @@ GATES = 2.0 * 64 * 16 * 256 * 512  # a product with the input and one with the s
 # ... and of what has more, all in all; of transforms 5 n log2(n) of n complex numbers.
 FLOPS = {
     "addmm": 2.0 * 1024**3,
+    "addmm_activation": 2.0 * 1024**3,
     "linear": 2.0 * 1024**3,
     "varlen_attention": 4.0 * 8 * 64 * sum(n * n for n in LENGTHS),
     "conv2d": 2.0 * N * 64 * 9,

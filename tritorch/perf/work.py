@@ -54,7 +54,11 @@ def _recurrent(name: str, times: float) -> Work:
 EXACT: dict[str, Work] = {
     "matmul": _product,
     "linear": _product,
-    "addmm": lambda outs, arrays, params: 2.0 * outs[0].size * arrays[1].shape[-1],
+    "scaled_mm": _product,
+    **dict.fromkeys(
+        ("addmm", "addmm_activation"),
+        lambda outs, arrays, params: 2.0 * outs[0].size * arrays[1].shape[-1],
+    ),
     "conv2d": lambda o, a, p: 2.0 * o[0].size * a[1].size / a[1].shape[0],
     "conv2d_input": lambda o, a, p: 2.0 * a[0].size * a[1].size / a[1].shape[0],
     "conv2d_weight": lambda o, a, p: 2.0 * a[0].size * o[0].size / o[0].shape[0],

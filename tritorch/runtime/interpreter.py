@@ -241,13 +241,19 @@ def _in_single(method: Callable, at: int) -> Callable:
 
 
 def _nearest(convert: Callable) -> Callable:
-    """Triton's conversion of floats, but float32 to bfloat16 to the nearest, as on a GPU: its own
-    cuts the last bits off."""
+    """Triton's conversion of floats, but float32 to bfloat16 to the nearest, as on a GPU, where its
+    own cuts the last bits off, and float8 with its infinities and NaN, which its own takes for
+    numbers."""
     import triton.language as tl
+
+    float8 = {tl.float8e4nv: ml_dtypes.float8_e4m3fn, tl.float8e5: ml_dtypes.float8_e5m2}
+    wider = {tl.float16: np.float16, tl.float32: np.float32}
 
     def converted(x: np.ndarray, source: Any, target: Any, rounding: Any) -> np.ndarray:
         if source == tl.float32 and target == tl.bfloat16:
             return x.astype(ml_dtypes.bfloat16).view(np.uint16)
+        if source in float8 and target in wider:
+            return np.asarray(x, np.uint8).view(float8[source]).astype(wider[target])
         return convert(x, source, target, rounding)
 
     return converted

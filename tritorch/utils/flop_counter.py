@@ -20,7 +20,7 @@ Formula = Callable[..., int]
 Shape = tuple[int, ...]
 
 
-def _matmul(a: Shape, b: Shape, *, out_shape: Shape, **params: Any) -> int:
+def _matmul(a: Shape, b: Shape, *scales: Any, out_shape: Shape, **params: Any) -> int:
     return 2 * prod(out_shape) * a[-1]
 
 
@@ -56,6 +56,8 @@ flop_registry: dict[str, Formula] = {
     "matmul": _matmul,
     "linear": _linear,
     "addmm": _addmm,
+    "addmm_activation": _addmm,
+    "scaled_mm": _matmul,
     "conv2d": _conv2d,
     "conv2d_input": _conv2d_input,
     "conv2d_weight": _conv2d_weight,
