@@ -410,7 +410,7 @@ def _legacy(cls: type, *args: Any, dtype: DType | None = None, device: Any = Non
 
 def as_subclass(self: Tensor, cls: type) -> Any:
     """This tensor, sharing memory and history, as an instance of a subclass of Tensor."""
-    if cls is Tensor:
+    if cls is type(self) is Tensor:
         return self
     out = new(cls)
     for field in ("_data", "dtype", "_storage", "_edge", "_base", "_view", "_grad"):

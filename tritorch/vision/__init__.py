@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 __version__ = "0.28.0+tritorch"  # whose interface this is
-_PARTS = ("datasets", "io", "models", "ops", "transforms", "utils")
+_PARTS = ("datasets", "io", "models", "ops", "transforms", "tv_tensors", "utils")
 __all__ = [*_PARTS, "disable_beta_transforms_warning", "get_image_backend", "set_image_backend"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 from ...ops.api import PUBLIC
@@ -30,7 +29,14 @@ NEAREST, BILINEAR = InterpolationMode.NEAREST, InterpolationMode.BILINEAR
 Fill = int | float | Sequence[float] | None
 
 
-def _of(name: str, img: Any) -> ModuleType:
+KINDS: dict[type, Any] = {}  # the functions of classes of tensors, a subclass first
+
+
+def _of(name: str, img: Any) -> Any:
+    if type(img) is not Tensor:
+        for kind, functions in KINDS.items():
+            if isinstance(img, kind):
+                return functions
     return _tensor if check(name, img) else _pil
 
 
@@ -170,12 +176,13 @@ def rotate(
     mode = geometry.mode_of("rotate", interpolation).value
     if not isinstance(angle, numbers.Number):
         raise TypeError(f"rotate: angle should be int or float, got {type(angle).__name__}")
-    if not check("rotate", img):
+    functions = _of("rotate", img)
+    if functions is _pil:
         return _pil.rotate(img, angle, mode, expand, center, fill)
     _, h, w = get_dimensions(img)
     about = [0.0, 0.0] if center is None else [center[0] - w / 2, center[1] - h / 2]
     matrix = geometry.affine_matrix(about, -angle, [0, 0], 1.0, [0, 0])
-    return _tensor.affine(img, matrix, mode, fill, expand)
+    return functions.affine(img, matrix, mode, fill, expand)
 
 
 def affine(
@@ -199,10 +206,11 @@ def affine(
     if len(shears) != 2:
         raise ValueError(f"affine: Shear should be a sequence containing two values. Got {shear}")
     _, h, w = get_dimensions(img)
-    if check("affine", img):
+    functions = _of("affine", img)
+    if functions is not _pil:
         about = [0.0, 0.0] if center is None else [center[0] - w / 2, center[1] - h / 2]
         matrix = geometry.affine_matrix(about, angle, translate, scale, shears)
-        return _tensor.affine(img, matrix, mode, fill)
+        return functions.affine(img, matrix, mode, fill)
     about = [w * 0.5, h * 0.5] if center is None else list(center)
     return _pil.affine(
         img, geometry.affine_matrix(about, angle, translate, scale, shears), mode, fill
@@ -326,8 +334,9 @@ def gaussian_blur(
         spread = spread * 2 if len(spread) == 1 else spread
     if len(spread) != 2 or min(spread) <= 0:
         raise ValueError(f"sigma should have positive values. Got {sigma}")
-    if check("gaussian_blur", img):
-        return _tensor.gaussian_blur(img, sides, spread)
+    functions = _of("gaussian_blur", img)
+    if functions is not _pil:
+        return functions.gaussian_blur(img, sides, spread)
     return to_pil_image(_tensor.gaussian_blur(pil_to_tensor(img), sides, spread), mode=img.mode)
 
 

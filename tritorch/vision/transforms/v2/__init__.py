@@ -1,12 +1,33 @@
 """The second form of the transforms: the first's, which take more than an image at a time.
 
-Of several arguments, and of tuples, lists and dicts, the images change together; labels, numbers
-and strings stay as they are. A tensor of fewer than two dimensions is no image.
+Of several arguments, and of tuples, lists and dicts, all that shows the picture changes together:
+
+- PIL images and `tv_tensors.Image` and `Video`;
+- `tv_tensors.Mask`, by the nearest pixel, and not by what changes colours;
+- `tv_tensors.BoundingBoxes`, by what moves pixels;
+- where there is no image among these, the first plain tensor of two dimensions or more.
+
+Other plain tensors, numbers and strings stay as they are.
+
+Example:
+    >>> import tritorch as torch
+    >>> from tritorch.vision import tv_tensors
+    >>> from tritorch.vision.transforms import v2
+    >>> image = tv_tensors.Image([[1, 2, 3]])
+    >>> boxes = tv_tensors.BoundingBoxes([0, 0, 1, 1], format="XYXY", canvas_size=(1, 3))
+    >>> image, target = v2.RandomHorizontalFlip(p=1.0)(image, {"boxes": boxes, "label": 7})
+    >>> image.tolist(), target["boxes"].tolist(), target["label"]
+    ([[[3, 2, 1]]], [[2, 0, 3, 1]], 7)
 """
 
 from .. import autoaugment as _autoaugment
 from .._geometry import InterpolationMode as InterpolationMode
 from . import functional as functional
+from ._targets import (
+    ClampBoundingBoxes as ClampBoundingBoxes,
+    ConvertBoundingBoxFormat as ConvertBoundingBoxFormat,
+    SanitizeBoundingBoxes as SanitizeBoundingBoxes,
+)
 from ._transforms import (
     AutoAugment as AutoAugment,
     CenterCrop as CenterCrop,

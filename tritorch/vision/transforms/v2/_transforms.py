@@ -16,38 +16,22 @@ from ....ops.api import PUBLIC
 from ....ops.random_gamma import _standard_gamma
 from ....tensor import Tensor
 from ..._pillow import is_pil
+from ...tv_tensors import BoundingBoxes, Mask, TVTensor, pure, wrapped
 from .. import _fixed as first, _random, autoaugment
 from .._fixed import integer
 from . import functional as F
-
-
-def is_image(x: Any) -> bool:
-    return is_pil(x) or (isinstance(x, Tensor) and x.ndim >= 2)
-
-
-def mapped(f: Callable, x: Any) -> Any:
-    """`f` of every image in tuples, lists and dicts."""
-    if is_image(x):
-        return f(x)
-    if isinstance(x, Mapping):
-        return type(x)({k: mapped(f, v) for k, v in x.items()})  # type: ignore[call-arg]
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return type(x)(*(mapped(f, v) for v in x))
-    if isinstance(x, tuple | list):
-        return type(x)(mapped(f, v) for v in x)
-    return x
-
-
-def one(values: Any) -> Any:
-    """What a call returns: a value where it got one, else the tuple."""
-    return values if len(values) > 1 else values[0]
+from ._kinds import changed, leaves, one, takes_all, takes_images
 
 
 class _Many:
     """Gives a transform of one image its form for several arguments.
 
-    All images of a call get the same draw: the generators are put back before each.
+    All images, masks and boxes of a call get the same draw: the generators are put back before
+    each.
     """
+
+    def takes(self, x: Any) -> bool:
+        return takes_all(x)
 
     def forward(self, *inputs: Any) -> Any:
         plain = super().forward  # type: ignore[misc]
@@ -60,10 +44,29 @@ class _Many:
                 PUBLIC["set_rng_state"](state)
                 _random.random.setstate(python)
             calls += 1
-            return plain(x)
+            return wrapped(plain(x), x)
 
-        out = mapped(once, inputs)
-        return one(out)
+        return changed(once, inputs, self.takes)
+
+
+class _Coloured(_Many):
+    """The same for images alone: masks and boxes stay as they are."""
+
+    def takes(self, x: Any) -> bool:
+        return takes_images(x)
+
+
+class _ImagesOnly(_Coloured):
+    """The same where masks and boxes would no longer fit, TypeError for them."""
+
+    def forward(self, *inputs: Any) -> Any:
+        for x in leaves(inputs):
+            if isinstance(x, Mask | BoundingBoxes):
+                raise TypeError(
+                    f"{type(self).__name__}: inputs of type {type(x).__name__} are not supported; "
+                    "pass the image alone"
+                )
+        return super().forward(*inputs)
 
 
 class Resize(_Many, first.Resize):
@@ -74,11 +77,11 @@ class CenterCrop(_Many, first.CenterCrop):
     """The middle; an image that is too small is padded with zeros first."""
 
 
-class FiveCrop(_Many, first.FiveCrop):
+class FiveCrop(_ImagesOnly, first.FiveCrop):
     """The four corners and the middle, a tuple of images."""
 
 
-class TenCrop(_Many, first.TenCrop):
+class TenCrop(_ImagesOnly, first.TenCrop):
     """`FiveCrop` of the image and of its mirror image."""
 
 
@@ -86,11 +89,11 @@ class Pad(_Many, first.Pad):
     """A border around the image: constant, edge, reflect or symmetric."""
 
 
-class Grayscale(_Many, first.Grayscale):
+class Grayscale(_Coloured, first.Grayscale):
     """Gray, in 1 or 3 equal channels."""
 
 
-class LinearTransformation(_Many, first.LinearTransformation):
+class LinearTransformation(_Coloured, first.LinearTransformation):
     """`(flat - mean) @ matrix` of the image's values in a row, as whitening does."""
 
 
@@ -110,31 +113,31 @@ class RandomVerticalFlip(_Many, _random.RandomVerticalFlip):
     """Top and bottom exchanged, with probability `p`."""
 
 
-class RandomGrayscale(_Many, _random.RandomGrayscale):
+class RandomGrayscale(_Coloured, _random.RandomGrayscale):
     """Gray in as many channels as before, with probability `p`."""
 
 
-class RandomInvert(_Many, _random.RandomInvert):
+class RandomInvert(_Coloured, _random.RandomInvert):
     """The negative, with probability `p`."""
 
 
-class RandomAutocontrast(_Many, _random.RandomAutocontrast):
+class RandomAutocontrast(_Coloured, _random.RandomAutocontrast):
     """Each channel stretched to the whole range, with probability `p`."""
 
 
-class RandomEqualize(_Many, _random.RandomEqualize):
+class RandomEqualize(_Coloured, _random.RandomEqualize):
     """Each channel's values spread evenly, with probability `p`."""
 
 
-class RandomPosterize(_Many, _random.RandomPosterize):
+class RandomPosterize(_Coloured, _random.RandomPosterize):
     """Only the highest bits, with probability `p`."""
 
 
-class RandomSolarize(_Many, _random.RandomSolarize):
+class RandomSolarize(_Coloured, _random.RandomSolarize):
     """The negative above a threshold, with probability `p`."""
 
 
-class RandomAdjustSharpness(_Many, _random.RandomAdjustSharpness):
+class RandomAdjustSharpness(_Coloured, _random.RandomAdjustSharpness):
     """Sharper or less sharp, with probability `p`."""
 
 
@@ -150,27 +153,27 @@ class RandomPerspective(_Many, _random.RandomPerspective):
     """The corners moved inwards at random, with probability `p`."""
 
 
-class ColorJitter(_Many, _random.ColorJitter):
+class ColorJitter(_Coloured, _random.ColorJitter):
     """Brightness, contrast, saturation and hue changed at random, in random order."""
 
 
-class GaussianBlur(_Many, _random.GaussianBlur):
+class GaussianBlur(_Coloured, _random.GaussianBlur):
     """Blurred by a normal distribution of random width."""
 
 
-class RandomErasing(_Many, _random.RandomErasing):
+class RandomErasing(_Coloured, _random.RandomErasing):
     """A random rectangle of a tensor replaced."""
 
 
-class AutoAugment(_Many, autoaugment.AutoAugment):
+class AutoAugment(_ImagesOnly, autoaugment.AutoAugment):
     """One of a published list of pairs of operations, each with its own probability."""
 
 
-class RandAugment(_Many, autoaugment.RandAugment):
+class RandAugment(_ImagesOnly, autoaugment.RandAugment):
     """`num_ops` random operations, all of one `magnitude`."""
 
 
-class TrivialAugmentWide(_Many, autoaugment.TrivialAugmentWide):
+class TrivialAugmentWide(_ImagesOnly, autoaugment.TrivialAugmentWide):
     """One random operation of a random strength."""
 
 
@@ -252,24 +255,30 @@ class _Convert(Module):
     """A change of form of every image."""
 
     def forward(self, *inputs: Any) -> Any:
-        out = tuple(self.convert(x) if self.takes(x) else mapped(self.convert, x) for x in inputs)
-        return one(out)
+        return changed(self.convert, inputs, self.takes)
 
     def takes(self, x: Any) -> bool:
-        return is_image(x)
+        return takes_images(x)
 
     def convert(self, x: Any) -> Any:
         raise NotImplementedError
 
 
 class ToImage(_Convert):
-    """A PIL image or an array (H, W, C) as a tensor (C, H, W) of its own values."""
+    """A PIL image, an array (H, W, C) or a tensor as an `Image` (C, H, W) of its own values.
+
+    Example:
+        >>> import numpy as np
+        >>> from tritorch.vision.transforms import v2
+        >>> type(v2.ToImage()(np.zeros((4, 5, 3), np.uint8))).__name__
+        'Image'
+    """
 
     def takes(self, x: Any) -> bool:
-        return is_image(x) or isinstance(x, np.ndarray)
+        return takes_images(x) or isinstance(x, np.ndarray)
 
     def convert(self, x: Any) -> Tensor:
-        return F.to_image(x)
+        return x if isinstance(x, TVTensor) else F.to_image(x)
 
 
 class PILToTensor(_Convert):
@@ -283,7 +292,7 @@ class ToTensor(_Convert):
     """A PIL image or an array (H, W, C) as a tensor (C, H, W); bytes become floats in [0, 1]."""
 
     def takes(self, x: Any) -> bool:
-        return is_image(x) or isinstance(x, np.ndarray)
+        return takes_images(x) or isinstance(x, np.ndarray)
 
     def convert(self, x: Any) -> Any:
         return x if isinstance(x, Tensor) else F.to_tensor(x)
@@ -297,27 +306,58 @@ class ToPILImage(_Convert):
         self.mode = mode
 
     def takes(self, x: Any) -> bool:
-        return is_image(x) or isinstance(x, np.ndarray)
+        return takes_images(x) or isinstance(x, np.ndarray)
 
     def convert(self, x: Any) -> Any:
         return x if is_pil(x) else F.to_pil_image(x, self.mode)
 
 
-class ToPureTensor(Identity):
-    """Tensors as they are: images have no class of their own here."""
+class ToPureTensor(_Convert):
+    """Images, videos, masks and boxes as plain tensors."""
+
+    def takes(self, x: Any) -> bool:
+        return isinstance(x, TVTensor)
+
+    def convert(self, x: Any) -> Any:
+        return pure(x)
 
 
 class ToDtype(_Convert):
-    """Tensors in another dtype; with `scale` images are scaled to that dtype's range."""
+    """Images in another dtype; with `scale` scaled to that dtype's range.
 
-    def __init__(self, dtype: DType, scale: bool = False) -> None:
+    `dtype` is a dtype, or one (or None) for each class: a dict of `torch.Tensor`, `Image`, `Mask`,
+    `BoundingBoxes` and `Video`, with "others" for the rest. Masks and boxes change by a dict only,
+    and are never scaled.
+
+    Example:
+        >>> import tritorch as torch
+        >>> from tritorch.vision import tv_tensors
+        >>> from tritorch.vision.transforms import v2
+        >>> change = v2.ToDtype({tv_tensors.Mask: torch.int64, "others": None})
+        >>> change(tv_tensors.Mask([[True, False]])).dtype
+        torch.int64
+    """
+
+    def __init__(self, dtype: DType | Mapping[Any, DType | None], scale: bool = False) -> None:
         super().__init__()
-        if not isinstance(dtype, DType):
-            raise ValueError(f"ToDtype: dtype must be a dtype, got {type(dtype)}")
+        if not isinstance(dtype, DType | Mapping):
+            raise ValueError(f"ToDtype: dtype must be a dtype or a dict, got {type(dtype)}")
         self.dtype, self.scale = dtype, scale
 
+    def takes(self, x: Any) -> bool:
+        return takes_all(x) if isinstance(self.dtype, Mapping) else takes_images(x)
+
     def convert(self, x: Any) -> Any:
-        return F.to_dtype(x, self.dtype, self.scale) if isinstance(x, Tensor) else x
+        dtype: Any = self.dtype
+        if isinstance(dtype, Mapping):
+            if type(x) not in dtype and "others" not in dtype:
+                raise ValueError(
+                    f"ToDtype: no dtype for {type(x).__name__}: name it in the dict, or 'others'"
+                )
+            dtype = dtype.get(type(x), dtype.get("others"))
+        if dtype is None or not isinstance(x, Tensor):
+            return x
+        return F.to_dtype(x, dtype, self.scale)
 
     def extra_repr(self) -> str:
         return f"dtype={self.dtype}, scale={self.scale}"
@@ -355,7 +395,7 @@ class GaussianNoise(_Convert):
         if not (isinstance(x, Tensor) and x.dtype.is_floating_point):
             raise ValueError("GaussianNoise: expected a tensor of a floating-point dtype")
         out: Any = x + self.mean + PUBLIC["randn_like"](x) * self.sigma
-        return out.clamp(0, 1) if self.clip else out
+        return wrapped(out.clamp(0, 1) if self.clip else out, x)
 
 
 class _Mixed(Module):
