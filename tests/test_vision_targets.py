@@ -110,6 +110,25 @@ def test_boxes_are_those_of_the_pixels_of_their_masks() -> None:
         assert (columns.max() + 1, rows.max() + 1) == (right, bottom)
 
 
+@pytest.mark.parametrize("form", ["XYXY", "CXCYWH"])
+def test_turned_and_bent_boxes_surround_their_masks(form: str) -> None:
+    mask = torch.zeros(1, 80, 100, dtype=torch.uint8)
+    mask[:, 30:50, 40:65] = 1
+    box = BoundingBoxes([[40.0, 30.0, 65.0, 50.0]], format="XYXY", canvas_size=(80, 100))
+    changes = [v2.RandomRotation(60), v2.RandomRotation((35, 35), expand=True),
+               v2.RandomRotation(20, center=[10, 20]), v2.RandomPerspective(0.6, p=1.0),
+               v2.RandomAffine(30, translate=(0.1, 0.1), scale=(0.5, 1.2), shear=(5, 20, -9, 9)),
+               v2.RandomResizedCrop((64, 96), scale=(0.8, 1.0), ratio=(1.0, 1.2))]  # fmt: skip
+    for seed, change in enumerate(changes * 3):
+        torch.manual_seed(seed)
+        m, b = change(Mask(mask), F.convert_bounding_box_format(box, new_format=form))
+        rows, columns = np.nonzero(m[0].numpy())
+        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert b.canvas_size == tuple(m.shape[-2:])
+        found = F.convert_bounding_box_format(b, new_format="XYXY")[0].tolist()
+        np.testing.assert_allclose(found, seen, atol=2.0)  # pixels cut off corners
+
+
 def test_formats_clamping_and_sanitizing() -> None:
     assert v2.ConvertBoundingBoxFormat("CXCYWH")(boxes()).tolist() == [[2, 1, 2, 2], [6, 2, 4, 3]]
     wide = boxes([[-2, 1, 12, 3]])

@@ -123,8 +123,8 @@ class Image(TVTensor):
 
     Example:
         >>> from tritorch.vision import tv_tensors
-        >>> tv_tensors.Image([[1, 2], [3, 4]]).shape
-        torch.Size([1, 2, 2])
+        >>> tuple(tv_tensors.Image([[1, 2], [3, 4]]).shape)
+        (1, 2, 2)
     """
 
     @classmethod

@@ -335,7 +335,7 @@ class ToDtype(_Convert):
         >>> from tritorch.vision.transforms import v2
         >>> change = v2.ToDtype({tv_tensors.Mask: torch.int64, "others": None})
         >>> change(tv_tensors.Mask([[True, False]])).dtype
-        torch.int64
+        tritorch.int64
     """
 
     def __init__(self, dtype: DType | Mapping[Any, DType | None], scale: bool = False) -> None:
