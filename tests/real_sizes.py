@@ -44,6 +44,18 @@ def sums_of_products(e: Any) -> list[Case]:
     ]
 
 
+def experts(e: Any) -> list[Case]:
+    """A mixture of experts: forward, both gradients, few tokens an expert, columns in groups."""
+    ends = e.int32(8)
+    return [
+        ((e(8192, 1024), e(8, 1024, 4096), ends), {}),
+        ((e(8192, 4096), e(8, 1024, 4096).mT, ends), {}),
+        ((e(8192, 1024).t(), e(8192, 4096), ends), {}),
+        ((e(128, 1024), e(64, 1024, 2048), e.int32(64)), {}),
+        ((e(8, 4096, 1024), e(1024, 8192), ends), {}),
+    ]
+
+
 # (N, C, H, W), filters, (R, S), stride, padding, groups: ResNet-50's, one 5x5, depthwise.
 CONVOLUTIONS = [
     ((32, 3, 224, 224), 64, (7, 7), 2, 3, 1),
@@ -388,6 +400,7 @@ REAL: dict[str, Callable[[Any], list[Case]]] = {
     "matmul": products,
     "linear": linears,
     "addmm": sums_of_products,
+    "grouped_mm": experts,
     "conv2d": convolutions("forward"),
     "conv2d_input": convolutions("input"),
     "conv2d_weight": convolutions("weight"),

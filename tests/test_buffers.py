@@ -195,6 +195,40 @@ def test_a_product_of_groups() -> None:
         f(t(a), t(b))
     with pytest.raises(RuntimeError, match="offsets must grow"):
         f(t(a), t(b), offs=torch.tensor([3, 9]))
+    with pytest.raises(RuntimeError, match="expected 2 offsets, one a matrix, got 1"):
+        f(t(a), t(b), offs=ends[:1])
+    with pytest.raises(RuntimeError, match=r"no offsets, got .* and offsets"):
+        f(t(b), t(b).mT, offs=ends)
+    with pytest.raises(RuntimeError, match=r"matrices of floats, got tritorch\.int64"):
+        f(t(a).long(), t(b).long(), offs=ends)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("turned", (False, True))
+@pytest.mark.parametrize(
+    "shapes",
+    [((64, 16), (3, 16, 32)), ((3, 16, 32), (32, 64)), ((16, 64), (64, 32))],
+    ids=("rows", "columns", "inner"),
+)
+def test_a_product_of_groups_and_its_gradients_are_torch_s(shapes: tuple, turned: bool) -> None:
+    torch2 = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    found = []
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    grad: Any = None
+    for library in (torch, torch2):
+        x, y = (
+            library.tensor(z.swapaxes(-1, -2).copy()).mT if turned else library.tensor(z)
+            for z in (a, b)
+        )
+        x, y = x.requires_grad_(), y.requires_grad_()
+        ends = library.tensor([5, 5, 64], dtype=library.int32)
+        out = library.nn.functional.grouped_mm(x, y, offs=ends)
+        grad = rng.standard_normal(out.shape).astype(np.float32) if grad is None else grad
+        out.backward(library.tensor(grad))
+        found.append([z.detach().numpy() for z in (out, x.grad, y.grad)])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
 def float8(x: np.ndarray) -> Any:

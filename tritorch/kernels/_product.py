@@ -198,7 +198,7 @@ def _gemm(
     itemsize = 2 if dtype.endswith("16") else 8 if dtype.endswith("64") else 4
     vec = max(16 // itemsize, 1)
     turned = (*p.b[:3], p.b[4], p.b[3])
-    aligned = a and b and _is_aligned(p.m, p.a, vec) and _is_aligned(p.n, turned, vec)
+    aligned = a and b and is_aligned(p.m, p.a, vec) and is_aligned(p.n, turned, vec)
     t = tiles(p.m, p.n, p.matrices, dtype, precision, target, aligned, wide_c)
     programs = cdiv(p.m, t.bm) * cdiv(p.n, t.bn) * p.matrices
     wanted = target.sms * (2 if t.bm < 64 else 1)
@@ -221,7 +221,7 @@ def _gemm(
     return Plan(False, False, programs * splits, arguments, constants, t.warps, t.stages, **last)
 
 
-def _is_aligned(rows: int, strides: tuple[int, ...], vec: int) -> bool:
+def is_aligned(rows: int, strides: tuple[int, ...], vec: int) -> bool:
     """Whether 16-byte loads serve an operand of strides (*batch, row, k)."""
     *batch, row, k = strides
     other, wrap = (row, 0) if k == 1 else (k, rows)

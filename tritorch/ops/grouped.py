@@ -1,32 +1,140 @@
-"""Products of groups of matrices, as mixtures of experts need them."""
+"""Products of groups of matrices, as mixtures of experts need them.
+
+On the CPU the ends of the groups are checked; on a device that would wait for it, and they are
+taken as they are.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from .. import errors
 from ..dtypes import DType
+from ..op import fused
+from ..runtime import host
 from ..tensor import Tensor
 from .api import FUNCTIONAL
 from .join import cat, stack
-from .matmul import matmul
+from .matmul import adjoint, matmul, same_dtype
+from .matmul_host import product
+
+NAME = "grouped_mm"
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def _ends(offs: Any, total: int, groups: int | None) -> list[tuple[int, int]]:
-    """The bounds of each group in the dimension that is cut."""
-    if offs is None or offs.ndim != 1 or offs.dtype.category != 1:
+def _check(a: Tensor, b: Tensor, offs: Any) -> DType:
+    """The dtype of a call that is in order."""
+    x, y = a._data.shape, b._data.shape
+    if len(x) not in (2, 3) or len(y) not in (2, 3) or x[-1] != y[-2]:
         raise RuntimeError(
-            "grouped_mm: Have to provide offsets for 2d inputs, a vector of int32 with the end of "
+            f"{NAME}: expected matrices or batches of them with a common inner dimension, got "
+            f"{tuple(x)} and {tuple(y)}"
+        )
+    dtype = same_dtype(NAME, a, b)
+    if dtype.name not in FLOATS:
+        raise RuntimeError(f"{NAME}: expected matrices of floats, got {dtype}")
+    if len(x) == len(y) == 3:
+        if offs is not None or x[0] != y[0]:
+            raise RuntimeError(
+                f"{NAME}: expected batches of one size and no offsets, got {errors.shapes(a, b)} "
+                f"and offsets {None if offs is None else tuple(offs.shape)}"
+            )
+    elif offs is None or offs.ndim != 1 or offs.dtype.name not in ("int32", "int64"):
+        raise RuntimeError(
+            f"{NAME}: Have to provide offsets for 2d inputs, a vector of int32 with the end of "
             f"each group, got {None if offs is None else (tuple(offs.shape), offs.dtype)}"
         )
+    return dtype
+
+
+def _meta(a: Tensor, b: Tensor, offs: Tensor) -> tuple:
+    dtype = _check(a, b, offs)
+    x, y, (count,) = a._data.shape, b._data.shape, offs._data.shape
+    if len(x) == len(y):
+        return (count, x[0], y[1]), dtype
+    groups = x[0] if len(x) == 3 else y[0]
+    if groups != count:
+        raise RuntimeError(f"{NAME}: expected {groups} offsets, one a matrix, got {count}")
+    return (x[-2], y[-1]), dtype
+
+
+def _spans(a: Any, b: Any, offs: Any) -> list[tuple[int, int]]:
+    """The bounds of each group in the dimension that is cut."""
+    total = b.shape[1] if a.ndim == 3 else a.shape[b.ndim == 2]
     ends = offs.tolist()
-    if groups is not None and len(ends) != groups:
-        raise RuntimeError(f"grouped_mm: expected {groups} offsets, one a matrix, got {len(ends)}")
     starts = [0, *ends[:-1]]
-    if any(a > b for a, b in zip(starts, ends, strict=True)) or (ends and ends[-1] > total):
+    if any(i > j for i, j in zip(starts, ends, strict=True)) or (ends and ends[-1] > total):
         raise RuntimeError(
-            f"grouped_mm: offsets must grow up to the size {total} that is cut, got {ends}"
+            f"{NAME}: offsets must grow up to the size {total} that is cut, got {ends}"
         )
     return list(zip(starts, ends, strict=True))
+
+
+def _host(a: np.ndarray, b: np.ndarray, offs: np.ndarray) -> np.ndarray:
+    spans = _spans(a, b, offs)
+    if a.ndim == b.ndim:
+        out = host.empty((len(spans), a.shape[0], b.shape[1]), a.dtype)
+        for g, (i, j) in enumerate(spans):
+            out[g] = product(a[:, i:j], b[i:j])
+        return out
+    out = host.empty((a.shape[-2], b.shape[-1]), a.dtype)
+    cut = out if a.ndim == 2 else out.T
+    for g, (i, j) in enumerate(spans):
+        cut[i:j] = product(a[i:j], b[g]) if a.ndim == 2 else product(a[g], b[:, i:j]).T
+    cut[spans[-1][1] if spans else 0 :] = 0
+    return out
+
+
+def _samples(s: Any) -> list:
+    def ends(*sizes: int) -> np.ndarray:
+        return np.cumsum(sizes).astype(np.int32)
+
+    return [
+        s((6, 3), (2, 3, 4), ends(2, 3)),
+        s((2, 4, 3), (3, 6), ends(2, 3)),
+        s((4, 6), (6, 3), ends(2, 3)),
+        s((5, 2), (4, 2, 3), ends(0, 4, 0, 1)),
+        s((3, 5), (5, 2), ends(0, 2, 0)),
+        s((2, 3, 2), (2, 0), ends(0, 0)),
+        s((3, 0), (2, 0, 3), ends(1, 1)),
+        s((90, 40), (3, 40, 36), ends(17, 0, 70)),
+        s((3, 24, 40), (40, 90), ends(17, 0, 70)),
+        s((24, 90), (90, 40), ends(17, 0, 70)),
+    ]
+
+
+def _left_vjp(g: Tensor, b: Tensor, offs: Tensor) -> Tensor:
+    return grouped_op(g, adjoint(b), offs)
+
+
+def _right_vjp(g: Tensor, a: Tensor, offs: Tensor) -> Tensor:
+    return grouped_op(adjoint(a), g, offs)
+
+
+@fused(
+    name=NAME,
+    meta=_meta,
+    cpu=_host,
+    triton="grouped.grouped",
+    vjp=(_left_vjp, _right_vjp, None),
+    samples=_samples,
+)
+def grouped_op(a: Any, b: Any, offs: Any) -> Any:
+    """(M, K) and (G, K, N), (G, M, K) and (K, N), or (M, K) and (K, N), in groups that end at
+    `offs` (G,)."""
+    spans = _spans(a, b, offs)
+    if a.ndim == b.ndim:
+        return stack([matmul(a[:, i:j], b[i:j]) for i, j in spans])
+    rows = a.ndim == 2
+    parts = [
+        matmul(a[i:j], b[g]) if rows else matmul(a[g], b[:, i:j]) for g, (i, j) in enumerate(spans)
+    ]
+    rest = (a.shape[0] if rows else b.shape[1]) - (spans[-1][1] if spans else 0)
+    if rest or not parts:
+        parts.append(a.new_zeros((rest, b.shape[2]) if rows else (a.shape[1], rest)))
+    return cat(parts, 0 if rows else 1)
 
 
 def grouped_mm(
@@ -42,34 +150,24 @@ def grouped_mm(
     (M, K) and (G, K, N): rows of `mat_a` in groups, (M, N). (G, M, K) and (K, N): columns of
     `mat_b` in groups, (M, N). (M, K) and (K, N): the inner dimension in groups, (G, M, N).
     (G, M, K) and (G, K, N): products of a batch, without `offs`. Rows and columns behind the last
-    group are zero.
+    group are zero. The dtypes are floating-point. On a device the ends stay there, and nothing
+    waits for them; they have to grow up to the size that is cut, which the CPU checks.
+
+    Example:
+        >>> import tritorch as torch
+        >>> tokens, experts = torch.ones(3, 2), torch.tensor([[[1.0], [1.0]], [[5.0], [5.0]]])
+        >>> ends = torch.tensor([1, 3], dtype=torch.int32)
+        >>> torch.nn.functional.grouped_mm(tokens, experts, offs=ends).flatten()
+        tensor([ 2., 10., 10.])
     """
-    a: Any = mat_a
-    b: Any = mat_b
-    if a.ndim not in (2, 3) or b.ndim not in (2, 3) or a.shape[-1] != b.shape[-2]:
-        raise RuntimeError(
-            "grouped_mm: expected matrices or batches of them with a common inner dimension, got "
-            f"{tuple(a.shape)} and {tuple(b.shape)}"
-        )
+    _check(mat_a, mat_b, offs)
     if bias is not None:
-        raise RuntimeError("grouped_mm: Bias not supported yet")
-    if out_dtype is not None and out_dtype is not a.dtype:
-        raise RuntimeError(f"grouped_mm: out_dtype is that of the inputs, {a.dtype}")
-    if a.ndim == b.ndim == 3:
-        return matmul(a, b)
-    if a.ndim == b.ndim:
-        spans = _ends(offs, a.shape[1], None)
-        return stack([matmul(a[:, i:j], b[i:j]) for i, j in spans])
-    rows = a.ndim == 2
-    total = a.shape[0] if rows else b.shape[1]
-    spans = _ends(offs, total, b.shape[0] if rows else a.shape[0])
-    parts = [
-        matmul(a[i:j], b[k]) if rows else matmul(a[k], b[:, i:j]) for k, (i, j) in enumerate(spans)
-    ]
-    rest = total - (spans[-1][1] if spans else 0)
-    if rest or not parts:
-        parts.append(a.new_zeros((rest, b.shape[2]) if rows else (a.shape[1], rest)))
-    return cat(parts, 0 if rows else 1)
+        raise RuntimeError(f"{NAME}: Bias not supported yet")
+    if out_dtype is not None and out_dtype is not mat_a.dtype:
+        raise RuntimeError(f"{NAME}: out_dtype is that of the inputs, {mat_a.dtype}")
+    if offs is None:
+        return matmul(mat_a, mat_b)
+    return grouped_op(mat_a, mat_b, offs)
 
 
 FUNCTIONAL["grouped_mm"] = grouped_mm
