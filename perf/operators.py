@@ -46,15 +46,17 @@ RESULTS = Path(__file__).parent / "results" / "cpu"
 _REASONS = {
     "NumPy has no loop for it: several passes over blocks in the cache instead of one": (
         "add_scaled addcdiv addcmul erf erfc erfinv frac gelu group_norm hardsigmoid hardswish "
-        "layer_norm lerp ndtr rsqrt sgn sigmoid sign sub_scaled threshold"
+        "i1e layer_norm lerp ndtr rsqrt sgn sigmoid sign sub_scaled threshold"
     ),
     "a loop of some tens of microseconds over bytes, of which the call around it takes as many": (
         "logical_not"
     ),
     "one pass on one thread: it is over before a second one would have woken": (
-        "amax amin mean prod sum"
+        "amax amin mean sum"
     ),
-    "NumPy's products along a line wait for one another": "cumprod",
+    "NumPy's products along a line wait for one another, or are of halves, each a pass": (
+        "cumprod prod"
+    ),
     "NumPy copies rows of an image one by one, and the columns of its border element by element": (
         "pad_borders"
     ),
@@ -65,11 +67,12 @@ _REASONS = {
         "airy_ai bessel_j0 bessel_y0 igamma igammac lgamma ndtri"
     ),
     "NumPy takes places one by one, counted in the flat array in a pass of its own": (
-        "scatter scatter_reduce"
+        "grid_sample scatter scatter_reduce"
     ),
     "OpenBLAS's LAPACK, of matrices of that size on one thread": (
         "cholesky_inverse det eigh_op geqrf linalg_solve lu_op"
     ),
+    "passes in double precision: a series and its remainder": "polygamma",
     "Philox's bits, the same on every device, and sums in float64": "multinomial random",
     "a few microseconds, most of them the call in Python": "nll_loss",
 }
