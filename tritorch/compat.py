@@ -230,6 +230,10 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if ours is not None:
             sys.modules[name] = ours
             self.hook(ours, name)
+            if name == "torch":  # its parts, which a program may reach without an import
+                for part in NAMESPACES:
+                    if f"{ours.__name__}.{part}" in sys.modules:
+                        self.hook(sys.modules[f"{ours.__name__}.{part}"], f"torch.{part}")
             return
         parent = sys.modules[name.rpartition(".")[0]]
         if not isinstance(parent, Around):
