@@ -224,6 +224,7 @@ def test_a_product_of_groups_and_its_gradients_are_torch_s(shapes: tuple, turned
         x, y = x.requires_grad_(), y.requires_grad_()
         ends = library.tensor([5, 5, 64], dtype=library.int32)
         out = library.nn.functional.grouped_mm(x, y, offs=ends)
+        assert library.equal(out, library._grouped_mm(x, y, ends))
         grad = rng.standard_normal(out.shape).astype(np.float32) if grad is None else grad
         out.backward(library.tensor(grad))
         found.append([z.detach().numpy() for z in (out, x.grad, y.grad)])

@@ -15,7 +15,7 @@ from ..dtypes import DType
 from ..op import fused
 from ..runtime import host
 from ..tensor import Tensor
-from .api import FUNCTIONAL
+from .api import FUNCTIONAL, public
 from .join import cat, stack
 from .matmul import adjoint, matmul, same_dtype
 from .matmul_host import product
@@ -171,3 +171,15 @@ def grouped_mm(
 
 
 FUNCTIONAL["grouped_mm"] = grouped_mm
+
+
+@public(method=False)
+def _grouped_mm(
+    input: Tensor,
+    mat2: Tensor,
+    offs: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_dtype: DType | None = None,
+) -> Tensor:
+    """`grouped_mm`, as PyTorch names it at its top level. Raises as that does."""
+    return grouped_mm(input, mat2, offs=offs, bias=bias, out_dtype=out_dtype)
