@@ -182,6 +182,7 @@ def test_trees() -> None:
 def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
     import torch
     import torch.fx
+    import torchvision
     from torch.nn import NoSuchLayer
     from torch.utils.cpp_extension import load
 
@@ -194,6 +195,9 @@ def test_a_missing_name_is_an_error_where_it_is_used(hooked: None) -> None:
         torch.fx.symbolic_trace(lambda x: x)
     with pytest.raises(AttributeError, match=r"torch\.cuda\.MemPool: .*: tensors are of one pool"):
         torch.cuda.MemPool()
+    for part in (torch.distributions, torch.nn.functional, torchvision.models):
+        with pytest.raises(AttributeError, match=r"^torch.*NoSuchName: tritorch does not have it"):
+            part.NoSuchName()  # pyright: ignore[reportAttributeAccessIssue]
     assert not hasattr(torch, "no_such_function") and not hasattr(torch.nn, "NoSuchLayer")
 
     class Derived(NoSuchLayer):

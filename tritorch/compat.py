@@ -230,10 +230,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if ours is not None:
             sys.modules[name] = ours
             self.hook(ours, name)
-            if name == "torch":  # its parts, which a program may reach without an import
-                for part in NAMESPACES:
-                    if f"{ours.__name__}.{part}" in sys.modules:
-                        self.hook(sys.modules[f"{ours.__name__}.{part}"], f"torch.{part}")
+            self.hook_parts(ours, name)
             return
         parent = sys.modules[name.rpartition(".")[0]]
         if not isinstance(parent, Around):
@@ -248,13 +245,23 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         def look(attribute: str) -> Any:
             if lazy is not None:
                 with contextlib.suppress(AttributeError):
-                    return lazy(attribute)
+                    found = lazy(attribute)
+                    if isinstance(found, ModuleType):  # a part that is imported at its first use
+                        self.hook_parts(module, name)
+                    return found
             if f"{name}.{attribute}" in REACHED:
                 return importlib.import_module(f"{name}.{attribute}")
             return missing(name, attribute, sys._getframe(1))
 
         module.__getattr__ = look  # type: ignore[method-assign]
         self.hooked.append((module, lazy))
+
+    def hook_parts(self, module: ModuleType, name: str) -> None:
+        """So are names of its loaded parts, which a program reaches without importing them."""
+        for part, loaded in list(sys.modules.items()):
+            above, _, rest = part.partition(f"{module.__name__}.")
+            if rest and not above and (name != "torch" or rest.split(".")[0] in NAMESPACES):
+                self.hook(loaded, f"{name}.{rest}")
 
     def undo(self) -> None:
         for module, lazy in self.hooked:
