@@ -84,6 +84,7 @@ NONE = {
     "nextafter": "a step between neighbouring numbers: no derivative by finite differences",
     "poisson": "draws: the derivative is 0 everywhere",
     "sample_dirichlet": "a derivative by implicit functions, of first order as in PyTorch",
+    "scaled_mm": "of float8: no finite differences",
     "standard_gamma": "a derivative by implicit functions, of first order as in PyTorch",
 }
 

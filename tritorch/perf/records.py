@@ -50,6 +50,12 @@ def ctc_loss(lib: Any, x: Any, target: Any) -> Any:
     return lib.nn.functional.ctc_loss(log_probs, target, (128,) * 32, (24,) * 32)
 
 
+def grouped(lib: Any, x: Any, w: Any) -> Any:
+    """Rows in eight groups of 128, each with a matrix of its own."""
+    ends = lib.arange(128, 1025, 128, dtype=lib.int32)
+    return lib.nn.functional.grouped_mm(x, w, offs=ends)
+
+
 LENGTHS = (512, 128, 384, 1024)
 
 
@@ -175,6 +181,7 @@ CASES: dict[str, Case] = {
     "attention": on(*((4, 8, 512, 64),) * 3)(
         lambda lib, q, k, v: lib.nn.functional.scaled_dot_product_attention(q, k, v)
     ),
+    "grouped_mm": on(M, (8, 1024, 1024))(grouped),
     "varlen_attention": on(*((sum(LENGTHS), 8, 64),) * 3)(packed),
     "conv2d": on(IMAGES, (64, 64, 3, 3), (64,))(
         lambda lib, x, w, b: lib.nn.functional.conv2d(x, w, b, padding=1)
@@ -244,7 +251,7 @@ FAMILIES = {
     "masked_scatter scatter scatter_reduce",
     "normalisation": "batch_norm group_norm layer_norm rms_norm",
     "softmax": "cross_entropy ctc log_softmax nll_loss softmax",
-    "product": "addmm addmm_activation linear matmul",
+    "product": "addmm addmm_activation grouped_mm linear matmul",
     "attention": "attention",
     "convolution": "conv2d",
     "pooling": "adaptive_avg_pool2d avg_pool2d grid_sample max_pool2d max_pool2d_values resample",
@@ -264,6 +271,7 @@ GATES = 2.0 * 64 * 16 * 256 * 512  # a product with the input and one with the s
 FLOPS = {
     "addmm": 2.0 * 1024**3,
     "addmm_activation": 2.0 * 1024**3,
+    "grouped_mm": 2.0 * 1024**3,
     "linear": 2.0 * 1024**3,
     "varlen_attention": 4.0 * 8 * 64 * sum(n * n for n in LENGTHS),
     "conv2d": 2.0 * N * 64 * 9,

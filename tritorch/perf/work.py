@@ -51,10 +51,16 @@ def _recurrent(name: str, times: float) -> Work:
     return lambda outs, arrays, params: times * arrays[at["gx"]].shape[0] * arrays[at["w"]].size
 
 
+def _grouped(outs: Sequence, arrays: Sequence, params: dict) -> float:
+    a, b = arrays[:2]  # one of them is cut in groups: each of its elements meets one matrix
+    return 2.0 * (a.size * outs[0].shape[-1] if a.ndim == 2 else b.size * outs[0].shape[-2])
+
+
 EXACT: dict[str, Work] = {
     "matmul": _product,
     "linear": _product,
     "scaled_mm": _product,
+    "grouped_mm": _grouped,
     **dict.fromkeys(
         ("addmm", "addmm_activation"),
         lambda outs, arrays, params: 2.0 * outs[0].size * arrays[1].shape[-1],
