@@ -25,6 +25,7 @@ from ._block_mask import (
 )
 from ._masks import and_masks, create_block_mask, create_mask, or_masks
 from ._over_indices import over_indices
+from .varlen import check_heads
 
 __all__ = [
     "BlockMask",
@@ -132,7 +133,7 @@ def flex_attention(
         tensor([-3., -1.,  4.])
     """
     _check_shapes(query, key, value)
-    _check_heads(query, key, enable_gqa)
+    check_heads(query.shape[1], key.shape[1], enable_gqa)
     _check_batches(query, key, block_mask)
     if block_mask is not None:
         _check_mask(block_mask, query, key)
@@ -156,8 +157,7 @@ def flex_attention(
         return out, AuxOutput(lse if return_aux.lse else None, top if want_top else None)
     if return_lse:
         errors.warn(
-            "return_lse is deprecated and will be removed in v2.10. Please use "
-            "return_aux=AuxRequest(lse=True) instead.",
+            "return_lse is deprecated: return_aux=AuxRequest(lse=True) gives the same.",
             FutureWarning,
         )
         return out, lse
@@ -309,20 +309,6 @@ def _check_shapes(query: Any, key: Any, value: Any) -> None:
         raise RuntimeError(
             "flex_attention: expected tensors of a floating-point dtype, but got "
             f"query {query.dtype}, key {key.dtype}, value {value.dtype}"
-        )
-
-
-def _check_heads(query: Any, key: Any, grouped: bool) -> None:
-    heads, pairs = query.shape[1], key.shape[1]
-    if not grouped and heads != pairs:
-        raise ValueError(
-            "Expect query and key/value to have the same number of heads but got "
-            f"Hq={heads} and Hkv={pairs}. Try setting enable_gqa=True for GQA."
-        )
-    if grouped and (heads % pairs if pairs else heads):
-        raise ValueError(
-            "Expect number of query heads to be a multiple of kv heads for GQA but got "
-            f"Hq={heads} and Hkv={pairs}."
         )
 
 

@@ -67,7 +67,7 @@ def varlen_attn(
                 [4., 6.]])
     """
     _check(query, key, value, cu_seq_q, block_table, seqused_k, window_size, num_splits)
-    _check_heads(query.shape[1], key.shape[-2], enable_gqa)
+    check_heads(query.shape[1], key.shape[-2], enable_gqa)
     inputs = query, key, value
     if seqused_k is not None and is_grad_enabled() and any(x.requires_grad for x in inputs):
         raise RuntimeError("varlen_attn: seqused_k is an inference-only parameter.")
@@ -168,7 +168,8 @@ def _check(
         raise RuntimeError(f"varlen_attn: num_splits should not be negative, but got {num_splits}")
 
 
-def _check_heads(heads: int, pairs: int, grouped: bool) -> None:
+def check_heads(heads: int, pairs: int, grouped: bool) -> None:
+    """Heads of queries fit those of keys and values: equal, or `grouped` a multiple of them."""
     if not grouped and heads != pairs:
         raise ValueError(
             "Expect query and key/value to have the same number of heads but got "
