@@ -7,13 +7,13 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from test_runtime import add_kernel, check_copies, dot_kernel
+from test_runtime import add_kernel, block_kernel, check_copies, dot_kernel
 
 import tritorch
 from tritorch import cuda
@@ -21,6 +21,7 @@ from tritorch.dtypes import float16, float32, uint8
 from tritorch.op import REGISTRY, fused, same_as
 from tritorch.runtime import cuda_memory, replay
 from tritorch.runtime.array import Array
+from tritorch.runtime.compiled import scratch_of
 from tritorch.runtime.launch import LaunchError, launch, operator
 from tritorch.runtime.memory import OutOfMemoryError, available
 
@@ -46,6 +47,13 @@ driver.fake_launch.restype = ctypes.POINTER(Launched)
 
 def last() -> Launched:
     return driver.fake_launch(driver.fake_launches() - 1)[0]
+
+
+@pytest.fixture(autouse=True)
+def parameters() -> Iterator[None]:
+    """No test notes more parameters of a launch than it asks for: there may be fewer."""
+    yield
+    driver.fake_parameters(0)
 
 
 @pytest.fixture
@@ -97,6 +105,47 @@ def test_tritons_own_launch(x: Array) -> None:
     seen = last()
     assert (seen.name, tuple(seen.grid)) == (b"add_kernel", (3, 1, 1))
     assert list(seen.parameters[:4]) == [x.ptr, x.ptr, x.ptr, 100]
+
+
+def scratch_of_last(programs: int) -> int:
+    """The address of the scratch memory of the last launch, of `block_kernel`."""
+    seen = last()
+    assert (seen.name, tuple(seen.grid)) == (b"block_kernel", (programs, 1, 1))
+    scratch, profile = seen.parameters[4:6]
+    assert scratch and scratch % 128 == 0 and not profile
+    return scratch
+
+
+@pytest.mark.parametrize("own", (True, False), ids=("launch", "Triton's"))
+def test_descriptors_lie_in_scratch_memory_of_their_launch(x: Array, own: bool) -> None:
+    driver.fake_parameters(6)
+    device = launch.runtime.device()
+    gc.collect()
+    device.reset_peak()
+    used = device.memory_stats()["allocated"]
+    for _ in range(3):
+        if own:
+            launch(block_kernel, (4,), [x, x, 256, 256], {"BLOCK": 64})
+        else:
+            block_kernel[(4,)](x, x, 256, 256, BLOCK=64)
+        scratch_of_last(4)
+        stats = device.memory_stats()
+        assert stats["allocated"] == used and stats["peak"] == used + 4 * 2 * 128
+    side = device.new_stream()
+    with device.use_stream(side):
+        launch(block_kernel, (4,), [x, x, 256, 256], {"BLOCK": 64})
+    assert scratch_of_last(4) and last().stream == int(side.handle)
+
+
+def test_scratch_memory_that_nobody_offers_is_refused() -> None:
+    metadata = SimpleNamespace(global_scratch_size=1024, global_scratch_align=1024, num_ctas=2)
+    with pytest.raises(NotImplementedError, match="multiples of 1024 bytes is not supported"):
+        scratch_of(metadata)
+    metadata.global_scratch_align = 128
+    assert scratch_of(metadata) == 2048
+    metadata.profile_scratch_size = 8
+    with pytest.raises(NotImplementedError, match="Triton's profiler"):
+        scratch_of(metadata)
 
 
 def test_memory_is_counted_and_returned() -> None:
@@ -368,6 +417,49 @@ def test_scratch_of_a_call_done_again_is_fresh() -> None:
     assert counts[0] == counts[1] == counts[2] >= 2
 
 
+@pytest.fixture
+def copied() -> Iterator[Callable]:
+    """An operator whose kernel makes descriptors."""
+
+    def launcher(launch: Any, out: Array, x: Array) -> None:
+        launch(block_kernel, (x.shape[0] // 64,), [out, x, *x.shape], {"BLOCK": 64})
+
+    @fused(meta=same_as("x"), triton=launcher)
+    def test_copied(x: Any) -> Any:
+        return x.clone()
+
+    yield test_copied
+    del REGISTRY["test_copied"]
+
+
+def test_descriptors_of_a_call_done_again_lie_in_memory_of_its_own(copied: Callable) -> None:
+    driver.fake_parameters(6)
+    gc.collect()
+    kept, used = [], cuda.memory_allocated()
+    for n in (1, 2, 3):
+        x = tritorch.empty(128, 64, device="cuda")
+        kept += [x, copied(x)]
+        assert scratch_of_last(2) not in [t.data_ptr() for t in kept]
+        assert list(last().parameters[:4]) == [kept[-1].data_ptr(), x.data_ptr(), 128, 64]
+        assert cuda.memory_allocated() == used + n * 2 * x.nbytes
+
+
+def test_a_graph_keeps_the_memory_of_its_descriptors(copied: Callable) -> None:
+    driver.fake_parameters(6)
+    x = tritorch.empty(128, 64, device="cuda")
+    copied(x)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        copied(x)
+    used, seen = cuda.memory_allocated(), set()
+    for _ in range(3):
+        g.replay()
+        seen.add(scratch_of_last(2))
+        copied(x)
+        assert scratch_of_last(2) not in seen
+    assert len(seen) == 1 and cuda.memory_allocated() == used
+
+
 def test_only_equal_calls_are_done_again() -> None:
     a = tritorch.empty(6, device="cuda")._data
     kinds = [
@@ -509,6 +601,7 @@ def names(first: int) -> list[bytes]:
 
 
 def test_a_graph_notes_launches_and_does_them_again() -> None:
+    driver.fake_parameters(2)
     x = tritorch.zeros(1000, device="cuda")
 
     def step() -> tritorch.Tensor:

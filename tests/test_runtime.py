@@ -92,6 +92,15 @@ def dot_kernel(p_out, p_x, p_y, n, BLOCK: tl.constexpr):  # all (n, n), n a mult
 
 
 @triton.jit
+def block_kernel(p_out, p_x, m, n, BLOCK: tl.constexpr):  # out and x (m, n), by descriptors
+    d_x = tl.make_tensor_descriptor(p_x, [m, n], [n, 1], [BLOCK, BLOCK])
+    d_out = tl.make_tensor_descriptor(p_out, [m, n], [n, 1], [BLOCK, BLOCK])
+    o_m = tl.program_id(0) * BLOCK
+    for o_n in range(0, n, BLOCK):
+        d_out.store([o_m, o_n], d_x.load([o_m, o_n]))
+
+
+@triton.jit
 def double_kernel(p_out, alpha):  # out ()
     tl.store(p_out, alpha)
 
@@ -552,6 +561,16 @@ def check_arguments() -> None:
         assert rt.copy_to_host(one) == expected
 
 
+def check_blocks() -> None:
+    """Copies by descriptors, whose last blocks reach over both ends."""
+    rt = launch.runtime
+    values = np.random.default_rng(0).random((70, 88)).astype(np.float16)
+    x, out = rt.empty((70, 88), float16), rt.empty((70, 88), float16)
+    rt.copy_from_host(values, x)
+    launch(block_kernel, (3,), [out, x, 70, 88], {"BLOCK": 32})
+    np.testing.assert_array_equal(rt.copy_to_host(out), values)
+
+
 def check_copies() -> None:
     rt = launch.runtime
     for dtype in dtypes.ALL:
@@ -604,6 +623,11 @@ def test_interpreted_dot() -> None:
     launch(dot_kernel, (2, 2), [out, a, a, 32], {"BLOCK": 16})
     np.testing.assert_allclose(rt.copy_to_host(out), x @ x, rtol=1e-5)
     assert rt.launches["dot_kernel"] == before + 1
+
+
+@interpreter
+def test_interpreted_descriptors() -> None:
+    check_blocks()
 
 
 @interpreter
@@ -732,6 +756,13 @@ def test_arguments_on_a_gpu() -> None:
 @gpu
 def test_copies_on_a_gpu() -> None:
     check_copies()
+
+
+@gpu
+def test_descriptors_on_a_gpu() -> None:
+    if launch.target.arch < 90:
+        pytest.skip("descriptors are Hopper's and newer")
+    check_blocks()
 
 
 @gpu

@@ -6,6 +6,7 @@ Here one pass over the arguments makes the key and the parameters, and the drive
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -15,13 +16,14 @@ import numpy as np
 
 from .array import Array
 from .kernel import Specialized, check_grid, compile_kernel, parameters, specialize
-from .memory import Target
+from .memory import Memory, Target
 
 _PLAIN = frozenset({int, bool, str, type(None)})  # constants that are their own key
 _BY_CLASS = frozenset({float, np.float64, bool, type(None)})  # arguments not specialised by value
 _CASTS = {"fp32": np.float32, "u64": np.uint64}  # Python's own would be passed as another type
 _CONFIGS = 4096  # grids remembered for a kernel
 _INTS = 1 << 16  # ints whose class is remembered
+_ALIGNED = 512  # bytes of which addresses that a device allocates are multiples
 
 
 class Loader(Protocol):
@@ -30,6 +32,7 @@ class Loader(Protocol):
     @property
     def stream(self) -> Any: ...
     def target(self) -> Target: ...
+    def allocate(self, nbytes: int) -> Memory: ...
     def load(self, cubin: bytes, name: str, shared: int) -> Any: ...
     def config(self, grid: tuple[int, ...], threads: int, shared: int) -> Any: ...
 
@@ -38,10 +41,21 @@ class Entry:
     """A loaded kernel, and how its parameters follow from the arguments of a launch.
 
     `select` picks the arguments that are parameters, where others (1, None) were compiled in.
-    `sources` keeps alive what the key refers to by address.
+    `trailing` are the parameters after them: pointers to scratch memory, of which each program
+    needs `scratch` bytes at the first. `sources` keeps alive what the key refers to by address.
     """
 
-    __slots__ = ("casts", "configs", "handle", "scratch", "select", "shared", "sources", "threads")
+    __slots__ = (
+        "casts",
+        "configs",
+        "handle",
+        "scratch",
+        "select",
+        "shared",
+        "sources",
+        "threads",
+        "trailing",
+    )
 
     def __init__(self, handle: Any, types: Sequence[str], compiled: Any, sources: tuple) -> None:
         self.handle = handle
@@ -51,7 +65,8 @@ class Entry:
         self.casts = tuple((i, _CASTS[t]) for i, t in enumerate(types) if t in _CASTS)
         kept = [i for i, t in enumerate(types) if t != "constexpr"]
         self.select = None if len(kept) == len(types) else _selector(kept)
-        self.scratch = (0,) * _scratch_pointers(compiled, len(kept))
+        self.trailing = (0,) * _scratch_pointers(compiled, len(kept))
+        self.scratch = scratch_of(compiled.metadata)
         self.sources = sources
 
 
@@ -61,14 +76,21 @@ def _selector(kept: list[int]) -> Callable[[Sequence], tuple]:
     return lambda params: tuple(params[i] for i in kept)
 
 
-def _scratch_pointers(compiled: Any, kept: int) -> int:
-    """How many pointers to scratch memory Triton appended to the parameters; ours are null."""
-    m = compiled.metadata
-    if getattr(m, "global_scratch_size", 0) or getattr(m, "profile_scratch_size", 0):
+def scratch_of(metadata: Any) -> int:
+    """Bytes of scratch memory a program, in which kernels make tensor descriptors."""
+    if getattr(metadata, "profile_scratch_size", 0):
+        raise NotImplementedError("kernels with Triton's profiler inside are not supported")
+    nbytes = getattr(metadata, "global_scratch_size", 0)
+    if nbytes and metadata.global_scratch_align > _ALIGNED:
         raise NotImplementedError(
-            "kernels that make tensor descriptors on the device, or are profiled, need scratch "
-            "memory, which is not supported yet"
+            f"scratch memory at multiples of {metadata.global_scratch_align} bytes is not "
+            f"supported, at most of {_ALIGNED}"
         )
+    return nbytes * getattr(metadata, "num_ctas", 1)
+
+
+def _scratch_pointers(compiled: Any, kept: int) -> int:
+    """How many pointers to scratch memory Triton appended to the parameters."""
     entry = re.search(r"\.entry\s+\w+\s*\(([^)]*)\)", compiled.asm.get("ptx", ""))
     return entry[1].count(".param") - kept if entry else 2
 
@@ -131,12 +153,16 @@ class Executor:
         config = entry.configs.get(grid)
         if config is None:
             config = self._config(entry, grid)
+        trailing = entry.trailing
+        if entry.scratch:  # given back in the order of the stream, after this launch
+            memory = self._device.allocate(math.prod(grid) * entry.scratch)
+            trailing = (memory.ptr, *trailing[1:])
         self._submit(
             self._device.stream,
             config,
             entry.handle,
             *(params if entry.select is None else entry.select(params)),
-            *entry.scratch,
+            *trailing,
         )
 
     def _class_of(self, a: int) -> int:

@@ -8,6 +8,7 @@ Python. Launchers that ask for anything else (`launch.runtime`, `launch.table`) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -175,7 +176,11 @@ class Recorder:
                 numbers.append((at, self._numbers[i], casts.get(i, _same)))
         for i, cast in entry.casts:
             params[i] = cast(params[i])
-        final = [*(params[i] for i in places), *entry.scratch]
+        if entry.scratch:
+            addresses.append((len(places), self._slots, 0))
+            self._scratch.append((math.prod(grid) * entry.scratch, False))
+            self._slots += 1
+        final = [*(params[i] for i in places), *entry.trailing]
         config = entry.configs[grid]
         self._steps.append(Step(config, entry.handle, final, tuple(addresses), tuple(numbers)))
 

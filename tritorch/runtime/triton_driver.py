@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .compiled import scratch_of
+
 if TYPE_CHECKING:
     from .cuda import CudaDevice, CudaRuntime
 
@@ -140,9 +142,12 @@ def _launcher_of(runtime: CudaRuntime) -> type:
             self._types = list(src.signature.values())
             self._threads = metadata.num_warps * 32
             self._shared = metadata.shared
-            scratch = (metadata.global_scratch_size, metadata.profile_scratch_size)
-            if any(scratch) or any(str(t).startswith("tensordesc") for t in self._types):
-                raise NotImplementedError("tensor descriptors and scratch memory are not supported")
+            self._scratch = scratch_of(metadata)
+            if any(str(t).startswith("tensordesc") for t in self._types):
+                raise NotImplementedError(
+                    "tensor descriptors as arguments are not supported: make them in the kernel, "
+                    "by tl.make_tensor_descriptor"
+                )
 
         def __call__(self, x: int, y: int, z: int, stream: int, function: Any, *rest: Any) -> None:
             # rest: packed metadata, launch metadata, enter and exit hook, then all arguments
@@ -152,7 +157,8 @@ def _launcher_of(runtime: CudaRuntime) -> type:
             device: CudaDevice = runtime.device()
             params = [_param(a, t) for a, t in zip(args, self._types) if t != "constexpr"]
             config = device.config((x, y, z), self._threads, self._shared)
-            device.submit(device.stream, config, function, *params, 0, 0)
+            scratch = device.allocate(x * y * z * self._scratch)
+            device.submit(device.stream, config, function, *params, scratch.ptr, 0)
 
     return Launcher
 
