@@ -582,11 +582,14 @@ def test_the_pictures_of_the_readme_are_those_of_the_committed_results() -> None
 
 def test_the_page_says_what_changed_and_when(tmp_path: Path) -> None:
     page = pytest.importorskip("tritorch.perf.page")
-    folder = Path(tritorch.__file__).parent.parent / "perf" / "results" / "amd-epyc"
+    root = Path(tritorch.__file__).parent.parent
+    folder = root / "perf" / "results" / "amd-epyc"
     found, before = (results.report(folder / f"{n}.json") for n in ("report", "earlier"))
     said = page.changes_section(found, before)
-    assert f"{before['machine']['date']}: of 396 figures in both" in said
-    assert "ratios to torch: 61% of 396 agree within 10%" in said  # as the README says
+    figures = len(found["points"]) + len(found["hosts"]) + len(found["models"])
+    assert f"{before['machine']['date']}: of {figures} figures in both" in said
+    (told,) = re.findall(r"(\d+%) of the ratios to", (root / "README.md").read_text())
+    assert f"ratios to torch: {told} of {figures} agree within 10%" in said
     assert "No earlier results" in page.changes_section(found, None)
     rows = [{**found["models"][0], "memory": {"tritorch": 2e6, "torch": 1e6}}]
     shown = page.models_table({"models": rows})
@@ -600,6 +603,22 @@ def test_the_page_shows_the_last_results_of_gpus(tmp_path: Path) -> None:
     shown = page.gpu_section([h200])
     assert f"NVIDIA H200, measured {h200['machine']['date']}" in shown
     assert all(name in shown for name in h200["figures"])
+
+
+def test_predicted_rooflines_are_drawn_for_each_target() -> None:
+    predicted = pytest.importorskip("tritorch.perf.predicted")
+    static = pytest.importorskip("tritorch.perf.static")
+    folder = Path(tritorch.__file__).parent.parent / "perf" / "results"
+    kernels = [json.loads((folder / t / "kernels.json").read_text()) for t in static.SHEETS]
+    figure = predicted.rooflines(kernels)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert [t.split()[0] for t in titles if t] == list(static.SHEETS)
+    for facts in kernels:
+        sheet = static.SHEETS[facts["machine"]["target"]]
+        for p in predicted.points(facts):
+            assert predicted.rate(p, sheet) <= 1.001 * min(p["intensity"] * sheet.bytes, sheet.half)
+    predicted.plots.picture(figure)  # which closes it
+    assert predicted.rooflines([]) is None
 
 
 @pytest.mark.slow

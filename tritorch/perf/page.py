@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import plots
+from .predicted import rooflines
 from .results import Row, agreements, changes, summary, uncertainty, unsure, write_text
 
 STYLE = """
@@ -217,6 +218,7 @@ def build(
     pictures: dict[str, plots.Picture],
     others: Sequence[dict[str, Any]] = (),
     kernels: Sequence[dict[str, Any]] = (),
+    predicted: plots.Picture | None = None,
 ) -> str:
     """The page of these results, with the pictures inside."""
     device = html.escape(results["machine"]["device"])
@@ -233,8 +235,9 @@ def build(
     if others:
         parts.append(f"<h2>Measured on GPUs</h2><p>{GPUS}</p>{gpu_section(others)}")
     if kernels:
-        parts.append("<h2>Kernels, compiled ahead of time</h2>")
-        parts.append(f"<p>{COMPILED}</p>" + "".join(map(kernels_table, kernels)))
+        parts.append(f"<h2>Kernels, compiled ahead of time</h2><p>{COMPILED}</p>")
+        parts += [image(p, "Predicted rooflines") for p in [predicted] if p]
+        parts += map(kernels_table, kernels)
     head = '<!doctype html><html lang="en"><meta charset="utf-8">'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>tritorch on {device}</title><style>{STYLE}</style>"
@@ -277,7 +280,9 @@ MEMORY = "Memory is the most that a step takes above the weights and the optimiz
 GPUS = "The last results that each of these devices gave; this report did not measure them again."
 COMPILED = (
     "What the compiler made of each kernel at a large size, without a device: a prediction of the "
-    "roofline on the figures of the data sheet, not a measurement."
+    "roofline on the figures of the data sheet, not a measurement. In the picture are those that "
+    "calculate, where their arithmetic a byte puts them; a hollow mark is of a kernel of which a "
+    "multiprocessor holds less than a quarter of its warps."
 )
 
 
@@ -291,7 +296,12 @@ def write(
     """Draws, and writes the pictures and `report.html`; gives the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = plots.pictures(results, changes(before, results) if before else [])
-    for name, picture in pictures.items():
+    with plots.styled():
+        roofs = rooflines(kernels)
+    predicted = plots.picture(roofs) if roofs else None
+    drawn = pictures | ({"predicted": predicted} if predicted else {})
+    for name, picture in drawn.items():
         (folder / f"{name}.png").write_bytes(picture.png)
-    write_text(folder / "report.html", build(results, before, pictures, others, kernels))
+    text = build(results, before, pictures, others, kernels, predicted)
+    write_text(folder / "report.html", text)
     return folder / "report.html"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -59,6 +60,11 @@ def caption(results: dict[str, Any]) -> str:
     return f"{m['device']}{threads}; {versions}; {m['date']}"
 
 
+def styled() -> AbstractContextManager[None]:
+    """A block in which matplotlib draws as these reports do."""
+    return plt.rc_context(STYLE)  # type: ignore
+
+
 class Picture(NamedTuple):
     """`inches` is the width at which its letters have the size of a book's."""
 
@@ -68,7 +74,7 @@ class Picture(NamedTuple):
 
 def picture(figure: Figure) -> Picture:
     buffer = io.BytesIO()
-    with plt.rc_context(STYLE):  # type: ignore
+    with styled():
         figure.savefig(buffer, format="png")
     plt.close(figure)
     return Picture(buffer.getvalue(), float(figure.get_figwidth()))
@@ -91,11 +97,16 @@ def plain(*axes: Any) -> None:
 
 
 def finish(figure: Figure, title: str, results: dict[str, Any], legend: int = 0) -> Figure:
-    """With a title, room for so many lines of a legend below, and the caption."""
+    """With a title, room for so many lines of a legend below, and the results' caption."""
+    return framed(figure, title, caption(results), legend)
+
+
+def framed(figure: Figure, title: str, said: str, legend: int = 0) -> Figure:
+    """With a title above, and below it room for a legend and what is said in small letters."""
     width, height = figure.get_size_inches()
     size = 13 if width > 6 else 11
     figure.text(0.01, 1 - 0.08 / height, title, va="top", fontsize=size, weight="bold")
-    lines = textwrap.wrap(caption(results), int(width * 17))
+    lines = textwrap.wrap(said, int(width * 17))
     small: dict[str, Any] = {"fontsize": 7.5, "color": "#555555"}
     figure.text(0.01, 0.05 / height, "\n".join(lines), va="bottom", linespacing=1.2, **small)
     bottom = (0.13 * len(lines) + 0.08 + 0.19 * legend) / height
@@ -173,7 +184,7 @@ def binary(n: int) -> str:
 
 
 def draw_limit(axis: Any, most: float, first: float) -> None:
-    """A line at the device's limit, named where the curves begin, on the side away from them."""
+    """A line at the device's limit, named on the side away from where tritorch's curve begins."""
     axis.axhline(most, color="#000000", linewidth=0.9, linestyle=":")
     axis.text(
         *(0.02, most, "limit"),
@@ -194,17 +205,28 @@ def roofline(results: dict[str, Any]) -> Figure | None:
     families = list(dict.fromkeys(p["family"] for p in points))
     width = [1, 5] if counted else [5, 1]
     figure, (moves, axis) = plt.subplots(1, 2, figsize=(9, 6.2), width_ratios=width)
-    looks: dict[str, dict[str, Any]] = {
+    marks = looks(families)
+    draw_moves(moves, [p for p in points if not p["flops"]], limits["bytes/s"], marks)
+    draw_roof(axis, counted, limits, marks)
+    lines = legend(figure, marks)
+    return finish(figure, "Roofline: every operator beside what the device can do", results, lines)
+
+
+def looks(families: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each: no family has both as another has."""
+    return {
         family: {"color": colour, "marker": "osD^vP"[(i + 2 * (i // len(PALETTE))) % 6]}
         for i, (colour, family) in enumerate(zip(PALETTE * 3, families))
-    }  # no family has both as another has
-    draw_moves(moves, [p for p in points if not p["flops"]], limits["bytes/s"], looks)
-    draw_roof(axis, counted, limits, looks)
+    }
+
+
+def legend(figure: Figure, looks: dict[str, dict[str, Any]]) -> int:
+    """Below the axes, six families a line; the number of lines."""
     dots = [plt.Line2D([], [], linestyle="", markersize=5, **look) for look in looks.values()]
-    lines = math.ceil(len(families) / 6)
-    below: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.25 / 6.2), "ncols": 6}
-    figure.legend(dots, families, fontsize=8, handletextpad=0.1, columnspacing=1.2, **below)
-    return finish(figure, "Roofline: every operator beside what the device can do", results, lines)
+    place = (0.5, 0.25 / figure.get_figheight())
+    below: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": place, "ncols": 6}
+    figure.legend(dots, list(looks), fontsize=8, handletextpad=0.1, columnspacing=1.2, **below)
+    return math.ceil(len(looks) / 6)
 
 
 def scattered(
@@ -434,7 +456,7 @@ def pictures(results: dict[str, Any], changes: list[Change]) -> dict[str, Pictur
     }
     made: dict[str, Picture] = {}
     for name, draw in drawn.items():
-        with plt.rc_context(STYLE):  # type: ignore
+        with styled():
             found = draw()
         figures = found if isinstance(found, dict) else {name: found}
         made |= {name: picture(figure) for name, figure in figures.items() if figure is not None}
