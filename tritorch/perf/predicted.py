@@ -44,8 +44,8 @@ def points(facts: Facts) -> list[Facts]:
     found: dict[str, Facts] = {}
     for k in facts["kernels"]:
         if k["intensity"]:
-            least = min(k["occupancy"], found.get(k["point"], k)["occupancy"])
-            found[k["point"]] = {**k, "occupancy": least}
+            before: Facts = found.get(k["point"], k)
+            found[k["point"]] = {**k, "occupancy": min(k["occupancy"], before["occupancy"])}
     return list(found.values())
 
 
