@@ -274,8 +274,10 @@ def test_streams() -> None:
     assert len(DataLoader(Sized(5), batch_size=2, drop_last=True)) == 2
     with pytest.raises(TypeError):
         len(DataLoader(Stream(5)))
+    loader = DataLoader(Sized(8))
+    assert len(list(loader)) == 8 and len(loader) == 5
     with pytest.warns(UserWarning, match="was reported to be 5"):
-        batches(Sized(8), batch_size=4)
+        list(loader)
     with pytest.raises(TypeError, match="abstract"):
         IterableDataset()  # type: ignore[abstract]
 

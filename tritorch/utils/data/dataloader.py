@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ... import cuda, dtypes
-from ...ops import create
+from ...autograd.mode import profiles
+from ...autograd.profiler import record_function
+from ...ops import create, generator as generators
 from ...tensor import Tensor
 from .collate import Collate, default_collate, default_convert
+from .datapipes.datapipe import IterDataPipe, MapDataPipe
 from .dataset import IterableDataset, Subset, TensorDataset
+from .graph_settings import apply_random_seed, apply_sharding, apply_shuffle_settings
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
-from .workers import WorkerIterator, Workers, context_of
+from .workers import WorkerIterator, Workers, context_of, get_worker_info as get_worker_info
 
 __all__ = ["DataLoader"]
 
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
+class _DatasetKind:
+    """Whether samples have an index or come as a stream."""
+
+    Map, Iterable = 0, 1
 
 
 class _Endless:
@@ -74,14 +86,19 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
-        self.multiprocessing_context = context_of(multiprocessing_context, num_workers)
+        self.num_workers = num_workers
+        self.multiprocessing_context = multiprocessing_context
+        if isinstance(dataset, IterDataPipe):
+            dataset, shuffle = apply_shuffle_settings(dataset, shuffle), None
         self._stream = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if self._stream else _DatasetKind.Map
         _check_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
             batch_size, drop_last = None, False
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
-        self.num_workers, self.timeout, self.worker_init_fn = num_workers, timeout, worker_init_fn
-        self.prefetch_factor, self.persistent_workers = prefetch_factor, persistent_workers
+        self.timeout, self.worker_init_fn = timeout, worker_init_fn
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.persistent_workers = persistent_workers
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.in_order, self.generator = in_order, generator
         if sampler is None:
@@ -99,7 +116,9 @@ class DataLoader:
         self.collate_fn = collate_fn
         self._workers: Workers | None = None
         self._epoch = 0
+        self._IterableDataset_len_called: int | None = None
         self._ready = True
+        self.check_worker_number_rationality()
 
     def __class_getitem__(cls, item: Any) -> Any:
         return cls
@@ -111,18 +130,67 @@ class DataLoader:
             )
         object.__setattr__(self, name, value)
 
-    def __iter__(self) -> Iterator[Any]:
-        seed = create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item()
-        batches = self._over_workers(seed) if self.num_workers else self._here()
-        if self.pin_memory and cuda.is_available():
-            return map(_pinned, batches)
-        if self.pin_memory:
+    @property
+    def multiprocessing_context(self) -> Any:
+        """By which the workers are started; None is Python's own."""
+        return self._context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, given: Any) -> None:
+        self._context = context_of(given, self.num_workers)
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
+    def check_worker_number_rationality(self) -> None:
+        """Warns where there are more workers than processors for this process."""
+        known = hasattr(os, "sched_getaffinity")
+        most = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+        if self.num_workers > most:
             warnings.warn(
-                "'pin_memory' argument is set as true but no accelerator is found, then device "
-                "pinned memory won't be used.",
-                stacklevel=2,
+                f"This DataLoader will create {self.num_workers} worker processes in total. Our "
+                f"suggested max number of worker in current system is {most}"
+                f"{'' if known else ' (`cpuset` is not taken into account)'}, which is smaller "
+                "than what this DataLoader is going to create: with too many it may be slow.",
+                stacklevel=3,
             )
-        return batches
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        return self._get_iterator()
+
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        if self.num_workers == 0:
+            return _SingleProcessDataLoaderIter(self)
+        self.check_worker_number_rationality()
+        return _MultiProcessingDataLoaderIter(self)
+
+    def _drawn(self) -> int:
+        return create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item()
+
+    def _for_pipes(self) -> tuple[int, int, int] | None:
+        """For a pipe: the seed of its order, the same in all processes, their number and place."""
+        if not isinstance(self.dataset, IterDataPipe | MapDataPipe):
+            return None
+        seed = self._drawn() if isinstance(self.dataset, IterDataPipe) else 0
+        distributed: Any = sys.modules.get(f"{dtypes.__package__}.distributed")
+        if distributed is None or not distributed.is_initialized():
+            return seed, 1, 0
+        if isinstance(self.dataset, IterDataPipe):
+            shared = create.tensor(seed)
+            distributed.broadcast(shared, src=0)
+            seed = shared.item()
+        return seed, distributed.get_world_size(), distributed.get_rank()
+
+    def _set_pipes(self, seed: int, parts: int, part: int) -> None:
+        """Seeds pipes for an epoch, and says which part of the samples is theirs."""
+        if isinstance(self.dataset, IterDataPipe):
+            apply_random_seed(self.dataset, generators.Generator().manual_seed(seed))
+        apply_sharding(self.dataset, parts, part)
 
     def _here(self) -> Iterator[Any]:
         """In this process."""
@@ -132,10 +200,7 @@ class DataLoader:
             rows = _rows(self.dataset)
             if rows is not None:
                 return (rows(indices) for indices in self.batch_sampler)
-        return map(self._batch, self._index_sampler())
-
-    def _index_sampler(self) -> Iterable:
-        return self.sampler if self.batch_sampler is None else self.batch_sampler
+        return map(self._batch, self._index_sampler)
 
     def _batch(self, indices: Any) -> Any:
         """The batch of a list of indices, or without batches the sample of one."""
@@ -143,19 +208,19 @@ class DataLoader:
             return self.collate_fn(self.dataset[indices])
         return self.collate_fn(self._fetch(indices))
 
-    def _over_workers(self, seed: int) -> Iterator[Any]:
+    def _over_workers(self, seed: int, pipes: Any) -> Iterator[Any]:
         first = self._workers is None
         workers = self._workers or Workers(self)
         self._epoch += 1
         if self.persistent_workers:
             self._workers = workers
-        return WorkerIterator(self, workers, self._epoch, seed, first)
+        return WorkerIterator(self, workers, self._epoch, (seed, first, pipes))
 
     def _for_worker(self) -> DataLoader:
         """What a worker gets: this without the order of samples, generators and processes."""
         other = object.__new__(type(self))
         gone = {"sampler": None, "generator": None, "_workers": None}
-        gone["multiprocessing_context"] = None
+        gone["_context"] = None
         batches = None if self.batch_sampler is None else ()
         other.__dict__.update({**self.__dict__, **gone, "batch_sampler": batches})
         return other
@@ -169,28 +234,79 @@ class DataLoader:
         if self.batch_size is None:
             yield from map(self.collate_fn, samples)
             return
-        given = len(self.dataset) if hasattr(type(self.dataset), "__len__") else None
-        seen = 0
         while batch := list(itertools.islice(samples, self.batch_size)):
-            seen += len(batch)
-            if given is not None and seen > given:
-                warnings.warn(
-                    f"Length of IterableDataset {self.dataset} was reported to be {given}, but "
-                    f"{seen} samples have been fetched.",
-                    stacklevel=2,
-                )
-                given = None
             if len(batch) == self.batch_size or not self.drop_last:
                 yield self.collate_fn(batch)
 
     def __len__(self) -> int:
         if not self._stream:
-            order: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
-            return len(order)
-        n = len(self.dataset)
+            return len(self._index_sampler)
+        n = self._IterableDataset_len_called = len(self.dataset)
         if self.batch_size is None:
             return n
         return n // self.batch_size if self.drop_last else math.ceil(n / self.batch_size)
+
+
+class _BaseDataLoaderIter:
+    """One pass over a loader: its batches, counted, and named in profiles."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        pipes = loader._for_pipes()
+        batches = self._begin(loader, loader._drawn(), pipes)
+        pins = loader.pin_memory and cuda.is_available()
+        if loader.pin_memory and not pins:
+            warnings.warn(
+                "'pin_memory' argument is set as true but no accelerator is found, then device "
+                "pinned memory won't be used.",
+                stacklevel=5,
+            )
+        self._loader, self._batches = loader, map(_pinned, batches) if pins else batches
+        self._num_yielded = 0
+        self._profile_name = f"enumerate(DataLoader)#{type(self).__name__}.__next__"
+
+    def _begin(self, loader: DataLoader, seed: int, pipes: Any) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        return self
+
+    def __next__(self) -> Any:
+        if profiles:
+            with record_function(self._profile_name):
+                batch = next(self._batches)
+        else:
+            batch = next(self._batches)
+        self._num_yielded += 1
+        said = self._loader._IterableDataset_len_called
+        if said is not None and self._num_yielded > said:
+            warnings.warn(
+                f"Length of IterableDataset {self._loader.dataset} was reported to be {said} (when "
+                f"accessing len(dataloader)), but {self._num_yielded} samples have been fetched.",
+                stacklevel=2,
+            )
+        return batch
+
+    def __len__(self) -> int:
+        return len(self._loader._index_sampler)
+
+    def __getstate__(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
+
+
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
+    """A pass in this process."""
+
+    def _begin(self, loader: DataLoader, seed: int, pipes: Any) -> Iterator[Any]:
+        if pipes is not None:
+            loader._set_pipes(*pipes)
+        return loader._here()
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """A pass over the batches that workers make."""
+
+    def _begin(self, loader: DataLoader, seed: int, pipes: Any) -> Iterator[Any]:
+        return loader._over_workers(seed, pipes)
 
 
 def _rows(dataset: Any) -> Callable[[list[int]], list] | None:

@@ -117,7 +117,7 @@ def run(
             return
 
 
-def begin(loader: Any, worker: int, seed: int, first: bool) -> Any:
+def begin(loader: Any, worker: int, seed: int, first: bool, pipes: Any) -> Any:
     """Seeds this process for an epoch and gives the function that makes a batch of indices."""
     global _info
     import numpy as np
@@ -131,6 +131,9 @@ def begin(loader: Any, worker: int, seed: int, first: bool) -> Any:
     manual_seed(seed)
     np.random.seed(np.random.SeedSequence(seed).generate_state(4))
     _info = WorkerInfo(worker, loader.num_workers, seed, loader.dataset)
+    if pipes is not None:
+        order, processes, place = pipes
+        loader._set_pipes(order, loader.num_workers * processes, worker * processes + place)
     if first and loader.worker_init_fn is not None:
         loader.worker_init_fn(worker)
     if not loader._stream:
@@ -253,20 +256,20 @@ class WorkerIterator:
     `in_order=False` batches are given as they come.
     """
 
-    def __init__(self, loader: Any, workers: Workers, epoch: int, seed: int, first: bool) -> None:
+    def __init__(self, loader: Any, workers: Workers, epoch: int, what: tuple) -> None:
         self.loader, self.workers, self.epoch = loader, workers, epoch
         n = loader.num_workers
         for tasks in workers.tasks:
-            tasks.put((epoch, None, (seed, first)))
+            tasks.put((epoch, None, what))
         self.indices: Iterator[Any] = (
-            itertools.repeat(None) if loader._stream else iter(loader._index_sampler())
+            itertools.repeat(None) if loader._stream else iter(loader._index_sampler)
         )
         self.turn = itertools.cycle(range(n))
         self.active = [True] * n
         self.sent: dict[int, int] = {}  # place of a batch -> its worker
         self.here: dict[int, Any] = {}
         self.next_place = self.due = 0
-        for _ in range(n * (loader.prefetch_factor or 2)):
+        for _ in range(n * loader.prefetch_factor):
             self._hand_out()
 
     def __iter__(self) -> WorkerIterator:

@@ -1,0 +1,1 @@
+"""What pipes of files and of functions have in common."""
