@@ -44,8 +44,8 @@ def points(facts: Facts) -> list[Facts]:
     found: dict[str, Facts] = {}
     for k in facts["kernels"]:
         if k["intensity"]:
-            before: Facts = found.get(k["point"], k)
-            found[k["point"]] = {**k, "occupancy": min(k["occupancy"], before["occupancy"])}
+            before = found.setdefault(k["point"], dict(k))
+            before["occupancy"] = min(k["occupancy"], before["occupancy"])
     return list(found.values())
 
 
