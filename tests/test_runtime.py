@@ -712,6 +712,33 @@ def test_what_was_compiled_ahead_of_time_is_not_compiled_again(
     assert "fake-h200.json is ignored" in done.stderr
 
 
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--target", "sm_77"], 2, "'sm_77' is not one of sm_80"),
+        (["--target", "sm_90", "--only", "("], 2, "'(' is no regular expression"),
+        (["--target", "sm_90", "--only", "nothing"], 2, "finds no operator"),
+        (["--target", "sm_90", "--only", "^exp$"], 130, "what is compiled is kept"),
+    ],
+)
+def test_warm_says_what_is_wrong(
+    options: list[str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    from tritorch.perf import warm
+
+    monkeypatch.setattr(warm, "_step", interrupted)
+    assert warm.main(["warm", *options]) == code
+    assert said in capsys.readouterr().err
+
+
 TABLE = """
 import os, sys, tritorch as torch
 from test_device_table import calls, cases

@@ -52,10 +52,14 @@ def warm(target: str, dtypes: Sequence[str] = DTYPES, only: str = "") -> tuple[i
     """
     if target not in TARGETS:
         raise ValueError(f"--target: {target!r} is not one of {', '.join(TARGETS)}")
-    chosen = [p for p in points("cuda", dtypes) if re.search(only, p.operator)]
+    try:
+        finds = re.compile(only).search
+    except re.error as error:
+        raise ValueError(f"--only: {only!r} is no regular expression: {error}") from error
+    chosen = [p for p in points("cuda", dtypes) if finds(p.operator)]
     jobs = [(p.key, lambda p=p: _step(p)) for p in chosen]
     for name in ("SGD", "AdamW"):
-        if re.search(only, name):
+        if finds(name):
             jobs += [(f"{name} {d}", lambda n=name, d=d: _optimizer(n, d)) for d in dtypes]
     if not jobs:
         raise ValueError(f"--only: {only!r} finds no operator")
@@ -89,7 +93,7 @@ def _optimizer(name: str, dtype: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 1 where something failed, 2 for a wrong argument."""
+    """Exit code: 1 where something failed, 2 for a wrong argument, 130 where interrupted."""
     about = (__doc__ or "").split("\n")[0]
     p = argparse.ArgumentParser(prog="python -m tritorch.kernels", description=about)
     commands = p.add_subparsers(dest="command", required=True)
@@ -104,6 +108,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"tritorch.kernels: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; what is compiled is kept, and the same command goes on", file=sys.stderr
+        )
+        return 130
     for key, why in failed.items():
         print(f"failed: {key}: {why}", file=sys.stderr)
     took = time.perf_counter() - start
