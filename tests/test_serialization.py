@@ -367,7 +367,7 @@ def test_whole_modules_come_back_where_the_file_is_trusted(tmp_path: Path) -> No
         assert again.decoder.bias.grad is not None
     optimizer = torch.optim.Adam(model.parameters())
     buffer = io.BytesIO()
-    save([torch.nn.Transformer(4, 2, 1, 1, 8), optimizer], buffer)
+    save([torch.nn.Transformer(4, 2, 1, 1, 8, batch_first=True), optimizer], buffer)
     load(io.BytesIO(buffer.getvalue()), weights_only=False)
     with pytest.raises(TypeError, match=r"cannot save builtins.function at hook"):
         save({"hook": lambda: None}, path)

@@ -101,7 +101,7 @@ class Hooks:
                     grads[index] = _fitting(hook, replaced, grads[index])
         for (hook,) in list(self.calls["pre"].values()):
             replaced = hook(tuple(grads))
-            grads = grads if replaced is None else list(replaced)
+            grads = grads if replaced is None else list(_as_tuple(replaced))
         for index, keep in list(self.calls["grad"].values()):
             keep(grads[index])
         return grads
@@ -109,8 +109,13 @@ class Hooks:
     def after(self, out: Sequence, grads: list) -> Sequence:
         for (hook,) in list(self.calls["post"].values()):
             replaced = hook(tuple(out), tuple(grads))
-            out = out if replaced is None else replaced
+            out = out if replaced is None else _as_tuple(replaced)
         return out
+
+
+def _as_tuple(replaced: Any) -> Sequence:
+    """What a hook returned in place of gradients: several of them, or the only one."""
+    return replaced if isinstance(replaced, tuple | list) else (replaced,)
 
 
 def _fitting(hook: Callable, replaced: Any, grad: Tensor) -> Tensor:

@@ -4,4 +4,4 @@ There are no vendor libraries behind this package, so no switch changes a result
 float32 are exact to float32 whatever `allow_tf32` says, and kernels are deterministic always.
 """
 
-from . import cuda as cuda, cudnn as cudnn, mps as mps
+from . import cuda as cuda, cudnn as cudnn, mha as mha, mps as mps

@@ -33,6 +33,9 @@ def _position(index: Any, n: int) -> int:
 class _Numbered(Module):
     """What `Sequential` and `ModuleList` share: children under the names "0", "1" and so on."""
 
+    def _get_abs_string_index(self, idx: int) -> str:
+        return str(_position(idx, len(self)))
+
     def __len__(self) -> int:
         return len(self._modules)
 
@@ -97,6 +100,11 @@ class Sequential(_Numbered):
         if isinstance(idx, slice):
             return type(self)(OrderedDict(list(self._modules.items())[idx]))
         return list(self._modules.values())[_position(idx, len(self))]
+
+    @staticmethod
+    def _get_item_by_idx(iterator: Iterable[Any], idx: int) -> Any:
+        values = list(iterator)
+        return values[_position(idx, len(values))]
 
     def _check(self, other: Any) -> None:
         if not isinstance(other, Sequential):

@@ -217,9 +217,8 @@ class _ConvTranspose(_ConvNd):
         )
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        extra: Any = self.output_padding
-        if output_size is not None:
-            extra = self._output_padding(input, list(output_size))
+        geometry = (self.stride, self.padding, self.kernel_size, self._dims, self.dilation)
+        extra = self._output_padding(input, output_size, *geometry)
         convolve = getattr(F, f"conv_transpose{self._dims}d")
         return convolve(
             input,
@@ -232,9 +231,20 @@ class _ConvTranspose(_ConvNd):
             self.dilation,
         )
 
-    def _output_padding(self, input: Tensor, wanted: list[int]) -> list[int]:
+    def _output_padding(
+        self,
+        input: Tensor,
+        output_size: Sequence[int] | None,
+        stride: Sequence[int],
+        padding: Sequence[int],
+        kernel_size: Sequence[int],
+        num_spatial_dims: int,
+        dilation: Sequence[int] | None = None,
+    ) -> Any:
         """What to add to the smallest output so that it gets the size that is wanted."""
-        n = self._dims
+        if output_size is None:
+            return self.output_padding
+        n, wanted = num_spatial_dims, list(output_size)
         lead = 2 if input.ndim == n + 2 else 1
         if len(wanted) == lead + n:
             wanted = wanted[lead:]
@@ -246,10 +256,10 @@ class _ConvTranspose(_ConvNd):
         least = [
             (size - 1) * s - 2 * p + d * (k - 1) + 1
             for size, s, p, d, k in zip(
-                input.shape[lead:], self.stride, self.padding, self.dilation, self.kernel_size
+                input.shape[lead:], stride, padding, dilation or (1,) * n, kernel_size
             )
         ]
-        most = [m + s - 1 for m, s in zip(least, self.stride)]
+        most = [m + s - 1 for m, s in zip(least, stride)]
         if any(not a <= w <= b for a, w, b in zip(least, wanted, most)):
             raise ValueError(
                 f"requested an output size of {wanted}, but valid sizes range from {least} to "

@@ -52,6 +52,8 @@ class Module(HookMethods, StateMethods, ConvertMethods):
 
     training: bool
     call_super_init = False
+    dump_patches = False
+    T_destination = TypeVar("T_destination", bound=dict[str, Any])
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not self.call_super_init and (args or kwargs):
@@ -94,6 +96,15 @@ class Module(HookMethods, StateMethods, ConvertMethods):
         except Exception as error:
             _note_path(error, self, args, kwargs)
             raise
+
+    _call_impl = _wrapped_call_impl = __call__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes what was pickled, also by a version that knew fewer hooks."""
+        self.__dict__.update(state)
+        for name in _HOOKS:
+            self.__dict__.setdefault(name, OrderedDict())
+        self.__dict__.setdefault("_non_persistent_buffers_set", set())
 
     # -- attributes -------------------------------------------------------------------------
 

@@ -98,6 +98,26 @@ class MultiheadAttention(Module):
             if getattr(self, name) is not None:
                 init.xavier_normal_(getattr(self, name))
 
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """Both masks as one, `(B, num_heads, L, L)`, and its kind: 1 for padding alone, else 2.
+
+        Masks of numbers are added. The kind is None where there is no mask.
+        """
+        padding: Any = key_padding_mask
+        if attn_mask is None:
+            return padding, None if padding is None else 1
+        batch, length, _ = query.shape
+        shape = (batch, -1) if attn_mask.ndim == 3 else (1, 1)
+        mask: Any = attn_mask.view(*shape, length, length)  # type: ignore[attr-defined]
+        if attn_mask.ndim == 2:
+            mask = mask.expand(batch, self.num_heads, -1, -1)
+        if padding is not None:
+            wide = padding.view(batch, 1, 1, length).expand(-1, self.num_heads, -1, -1)
+            mask = mask + wide
+        return mask, 2
+
     def forward(
         self,
         query: Any,

@@ -127,11 +127,21 @@ class RNNBase(Module):
         return [[getattr(self, n) for n in names] for names in self._all_weights]
 
     @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._all_weights for name in names]
+
+    @property
     def _flat_weights(self) -> list[Any]:
-        return [w for weights in self.all_weights for w in weights]
+        return [getattr(self, name, None) for name in self._flat_weights_names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: list[Any]) -> None:
+        for name, weight in zip(self._flat_weights_names, weights, strict=True):
+            if weight is not getattr(self, name, None):
+                setattr(self, name, weight)
 
     def flatten_parameters(self) -> None:
-        """Nothing: parameters need no common memory here."""
+        """Nothing: parameters need no common memory here, whatever takes their place."""
 
     def reset_parameters(self) -> None:
         """Draw all parameters again, uniform in +-1 / sqrt(hidden_size)."""
@@ -139,7 +149,8 @@ class RNNBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
-    def _check_input(self, input: Any, packed: bool) -> None:
+    def check_input(self, input: Any, batch_sizes: Any) -> None:
+        """Raises for an input, or the data of a packed one, that the weights do not fit."""
         name, weight = type(self).__name__, self._flat_weights[0]
         if input.dtype != weight.dtype:
             raise ValueError(
@@ -147,7 +158,7 @@ class RNNBase(Module):
                 f"({weight.dtype}). Convert input: input.to({weight.dtype}), or convert model: "
                 f"model.to({input.dtype})"
             )
-        want = 2 if packed else 3
+        want = 3 if batch_sizes is None else 2
         if input.ndim != want:
             raise RuntimeError(f"{name}: input must have {want} dimensions, got {input.ndim}")
         if input.shape[-1] != self.input_size:
@@ -156,9 +167,39 @@ class RNNBase(Module):
                 f"got {input.shape[-1]}"
             )
 
+    def _expected_state(self, input: Any, batch_sizes: Any, size: int) -> tuple[int, int, int]:
+        batch = input.shape[0 if self.batch_first else 1]
+        if batch_sizes is not None:
+            batch = int(batch_sizes[0])
+        return self.num_layers * self._directions, batch, size
+
+    def get_expected_hidden_size(self, input: Any, batch_sizes: Any) -> tuple[int, int, int]:
+        """The shape of the hidden states for an input."""
+        return self._expected_state(input, batch_sizes, self._state_size)
+
+    def check_hidden_size(
+        self,
+        hx: Any,
+        expected_hidden_size: tuple[int, int, int],
+        msg: str = "Expected hidden size {}, got {}",
+    ) -> None:
+        """Raises for states of another shape."""
+        if tuple(hx.shape) != expected_hidden_size:
+            said = msg.format(expected_hidden_size, list(hx.shape))
+            raise RuntimeError(f"{type(self).__name__}: {said}")
+
+    def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
+        """Raises for an input or states that do not fit."""
+        self.check_input(input, batch_sizes)
+        self.check_hidden_size(hidden, self.get_expected_hidden_size(input, batch_sizes))
+
+    def permute_hidden(self, hx: Any, permutation: Any) -> Any:
+        """The states of sequences in another order."""
+        return hx if permutation is None else hx.index_select(1, permutation)
+
     def _first_states(self, input: Any, hx: Any, batch: int) -> list[Tensor]:
         """The states to begin with, (layers * directions, B, size): zeros where not given."""
-        name, lead = type(self).__name__, self.num_layers * self._directions
+        lead = self.num_layers * self._directions
         sizes = [self._state_size] + [self.hidden_size] * (self.mode == "LSTM")
         if hx is None:
             return [
@@ -167,10 +208,7 @@ class RNNBase(Module):
         states = list(hx) if self.mode == "LSTM" else [hx]
         for i, (state, n) in enumerate(zip(states, sizes, strict=True)):
             what = f"hidden[{i}]" if self.mode == "LSTM" else "hidden"
-            if tuple(state.shape) != (lead, batch, n):
-                raise RuntimeError(
-                    f"{name}: Expected {what} size {(lead, batch, n)}, got {list(state.shape)}"
-                )
+            self.check_hidden_size(state, (lead, batch, n), f"Expected {what} size {{}}, got {{}}")
         return states
 
     def _run(self, first: Any, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
@@ -199,7 +237,7 @@ class RNNBase(Module):
         if not batched:
             input = input.unsqueeze(batch_dim)
             given = None if given is None else [s.unsqueeze(1) for s in given]
-        self._check_input(input, False)
+        self.check_input(input, None)
         hx = given if given is None or nested else given[0]
         states = self._first_states(input, hx, input.shape[batch_dim])
         out, last = self._run(input, states, batch_first=self.batch_first)
@@ -209,7 +247,7 @@ class RNNBase(Module):
 
     def _packed(self, packed: PackedSequence, hx: Any) -> tuple[Any, Any]:
         data, sizes, order, back = packed
-        self._check_input(data, True)
+        self.check_input(data, sizes)
         states = self._first_states(data, hx, int(sizes[0]))
         if hx is not None and order is not None:
             states = [s.index_select(1, order) for s in states]  # type: ignore[attr-defined]
@@ -266,6 +304,24 @@ class LSTM(RNNBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__("LSTM", *args, **kwargs)
+
+    def get_expected_cell_size(self, input: Any, batch_sizes: Any) -> tuple[int, int, int]:
+        """The shape of the cells' states for an input."""
+        return self._expected_state(input, batch_sizes, self.hidden_size)
+
+    def check_forward_args(self, input: Any, hidden: Any, batch_sizes: Any) -> None:
+        """Raises for an input, or a pair of states, that does not fit."""
+        self.check_input(input, batch_sizes)
+        sizes = (
+            self.get_expected_hidden_size(input, batch_sizes),
+            self.get_expected_cell_size(input, batch_sizes),
+        )
+        for i, size in enumerate(sizes):
+            self.check_hidden_size(hidden[i], size, f"Expected hidden[{i}] size {{}}, got {{}}")
+
+    def permute_hidden(self, hx: Any, permutation: Any) -> Any:
+        """The pair of states of sequences in another order."""
+        return hx if permutation is None else tuple(s.index_select(1, permutation) for s in hx)
 
 
 class GRU(RNNBase):

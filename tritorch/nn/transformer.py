@@ -4,10 +4,14 @@ normalisation stands before each block: Xiong et al., 2020."""
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ..autograd.mode import state
+from ..backends import mha
 from ..ops import create
+from ..ops.autocast import settings
 from ..ops.multihead import canonical_mask
 from ..tensor import Tensor
 from . import functional as F, init
@@ -76,7 +80,7 @@ class _Layer(Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(width, d_model, bias=bias, **made)
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
+    def _two_layers(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))  # type: ignore[operator]
 
     @staticmethod
@@ -150,16 +154,23 @@ class TransformerEncoderLayer(_Layer):
         )
         src_mask = canonical_mask(src_mask, "src_mask", None, "", src.dtype, False)
 
-        def attend(x: Tensor) -> Tensor:
-            out = self._attend(self.self_attn, x, x, src_mask, src_key_padding_mask, is_causal)
-            return self.dropout1(out)
-
-        x = src
+        masks, x = (src_mask, src_key_padding_mask), src
         if self.norm_first:
-            x = x + attend(self.norm1(x))
-            return x + self.dropout2(self._feed_forward(self.norm2(x)))
-        x = self.norm1(x + attend(x))
-        return self.norm2(x + self.dropout2(self._feed_forward(x)))
+            x = x + self._sa_block(self.norm1(x), *masks, is_causal=is_causal)
+            return x + self._ff_block(self.norm2(x))
+        x = self.norm1(x + self._sa_block(x, *masks, is_causal=is_causal))
+        return self.norm2(x + self._ff_block(x))
+
+    def _sa_block(
+        self, x: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> Tensor:
+        """The block of attention, which a subclass may change."""
+        out = self._attend(self.self_attn, x, x, attn_mask, key_padding_mask, is_causal)
+        return self.dropout1(out)
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        """The block of linear layers, which a subclass may change."""
+        return self.dropout2(self._two_layers(x))
 
 
 class TransformerDecoderLayer(_Layer):
@@ -210,30 +221,60 @@ class TransformerDecoderLayer(_Layer):
         memory_is_causal: bool = False,
     ) -> Tensor:
         own: Any = self
-
-        def attend(x: Tensor) -> Tensor:
-            out = self._attend(own.self_attn, x, x, tgt_mask, tgt_key_padding_mask, tgt_is_causal)
-            return own.dropout1(out)
-
-        def remember(x: Tensor) -> Tensor:
-            padding = memory_key_padding_mask
-            out = self._attend(
-                own.multihead_attn, x, memory, memory_mask, padding, memory_is_causal
-            )
-            return own.dropout2(out)
-
-        x = tgt
+        x, masks = tgt, (tgt_mask, tgt_key_padding_mask, tgt_is_causal)
+        other = (memory, memory_mask, memory_key_padding_mask, memory_is_causal)
         if self.norm_first:
-            x = x + attend(own.norm1(x))
-            x = x + remember(own.norm2(x))
-            return x + own.dropout3(self._feed_forward(own.norm3(x)))
-        x = own.norm1(x + attend(x))
-        x = own.norm2(x + remember(x))
-        return own.norm3(x + own.dropout3(self._feed_forward(x)))
+            x = x + self._sa_block(own.norm1(x), *masks)
+            x = x + self._mha_block(own.norm2(x), *other)
+            return x + self._ff_block(own.norm3(x))
+        x = own.norm1(x + self._sa_block(x, *masks))
+        x = own.norm2(x + self._mha_block(x, *other))
+        return own.norm3(x + self._ff_block(x))
+
+    def _sa_block(
+        self, x: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> Tensor:
+        """The block of attention to the sequence itself, which a subclass may change."""
+        out = self._attend(self.self_attn, x, x, attn_mask, key_padding_mask, is_causal)
+        return self.dropout1(out)  # type: ignore[operator]
+
+    def _mha_block(
+        self, x: Tensor, mem: Tensor, attn_mask: Any, key_padding_mask: Any, is_causal: bool = False
+    ) -> Tensor:
+        """The block of attention to `mem`, which a subclass may change."""
+        attention: Any = self.multihead_attn
+        out = self._attend(attention, x, mem, attn_mask, key_padding_mask, is_causal)
+        return self.dropout2(out)  # type: ignore[operator]
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        """The block of linear layers, which a subclass may change."""
+        return self.dropout3(self._two_layers(x))  # type: ignore[operator]
+
+
+def _not_nested(layer: Any) -> str:
+    """Why PyTorch would not leave padding out of the sequences with such layers, if so."""
+    if not isinstance(layer, TransformerEncoderLayer):
+        return " was not TransformerEncoderLayer"
+    attention: Any = layer.self_attn
+    reasons = {
+        ".norm_first was True": layer.norm_first,
+        ".self_attn.batch_first was not True(use batch_first for better inference performance)": (
+            not attention.batch_first
+        ),
+        ".self_attn was passed bias=False": attention.in_proj_bias is None,
+        ".activation_relu_or_gelu was not True": not layer.activation_relu_or_gelu,
+        ".norm1.eps was not equal to encoder_layer.norm2.eps": layer.norm1.eps != layer.norm2.eps,
+        ".self_attn.num_heads is odd": attention.num_heads % 2,
+    }
+    return next((reason for reason, found in reasons.items() if found), "")
 
 
 class TransformerEncoder(Module):
-    """`num_layers` copies of an encoder layer, one after the other, and `norm`."""
+    """`num_layers` copies of an encoder layer, one after the other, and `norm`.
+
+    In `eval`, where no gradient is wanted, what `src_key_padding_mask` marks comes out as zeros
+    before `norm`, if the layers have `batch_first` and no mask is given beside it.
+    """
 
     def __init__(
         self,
@@ -246,8 +287,15 @@ class TransformerEncoder(Module):
         super().__init__()
         self.layers = _copies(encoder_layer, num_layers)
         self.num_layers, self.norm = num_layers, norm
-        self.enable_nested_tensor = enable_nested_tensor
-        self.use_nested_tensor, self.mask_check = False, mask_check
+        self.enable_nested_tensor, self.mask_check = enable_nested_tensor, mask_check
+        reason = _not_nested(encoder_layer) if enable_nested_tensor else ""
+        if reason:
+            warnings.warn(
+                "enable_nested_tensor is True, but self.use_nested_tensor is False because "
+                f"encoder_layer{reason}",
+                stacklevel=2,
+            )
+        self.use_nested_tensor = enable_nested_tensor and not reason
 
     def forward(
         self,
@@ -274,7 +322,22 @@ class TransformerEncoder(Module):
                 is_causal=causal,
                 src_key_padding_mask=src_key_padding_mask,
             )
+        if mask is None and src_key_padding_mask is not None:
+            padded = src_key_padding_mask != 0
+            if self._leaves_out(padded, src):
+                out = out.masked_fill(padded.unsqueeze(-1), 0.0)
         return out if self.norm is None else self.norm(out)
+
+    def _leaves_out(self, padded: Any, src: Any) -> bool:
+        """Whether what is padded comes out as zeros: where PyTorch leaves it out of the sequences,
+        when it does not train and no gradient is wanted."""
+        first: Any = self.layers[0]
+        usable = self.use_nested_tensor and mha.get_fastpath_enabled()
+        if not usable or first.training or src.ndim != 3 or settings.enabled:
+            return False
+        if state.grad and any(t.requires_grad for t in (src, *first.parameters())):
+            return False
+        return not (self.mask_check and (padded[:, :-1] > padded[:, 1:]).any())
 
 
 class TransformerDecoder(Module):
@@ -318,9 +381,9 @@ class Transformer(Module):
 
     Example:
         >>> import tritorch as torch
-        >>> model = torch.nn.Transformer(16, 2, 1, 1, 32)
-        >>> model(torch.ones(10, 4, 16), torch.ones(7, 4, 16)).shape
-        tritorch.Size([7, 4, 16])
+        >>> model = torch.nn.Transformer(16, 2, 1, 1, 32, batch_first=True)
+        >>> model(torch.ones(4, 10, 16), torch.ones(4, 7, 16)).shape
+        tritorch.Size([4, 7, 16])
     """
 
     def __init__(

@@ -59,10 +59,25 @@ def register_module_full_backward_pre_hook(hook: Callable) -> RemovableHandle:
 
 def register_module_full_backward_hook(hook: Callable) -> RemovableHandle:
     """Call `hook(module, grad_input, grad_output)` when those of any module are known."""
+    return _backward_hook(hook, full=True)
+
+
+def register_module_backward_hook(hook: Callable) -> RemovableHandle:
+    """The same at the node that made the output of any module, as `Module.register_backward_hook`.
+
+    RuntimeError where there are hooks of both kinds.
+    """
+    return _backward_hook(hook, full=False)
+
+
+def _backward_hook(hook: Callable, full: bool) -> RemovableHandle:
+    if EVERY.backward and EVERY.full_backward is not full:
+        raise RuntimeError(
+            "Cannot use both regular backward hooks and full backward hooks as a global Module "
+            "hook. Please use only one of them."
+        )
+    EVERY.full_backward = full
     return add_hook(EVERY.backward, hook, notes=((EVERY.calls, True),))
-
-
-register_module_backward_hook = register_module_full_backward_hook
 
 
 def register_module_buffer_registration_hook(hook: Callable) -> RemovableHandle:
