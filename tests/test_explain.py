@@ -62,6 +62,13 @@ def array(*shape: int, dtype: Any = torch.float32) -> Array:
     return meta(shape, dtype)
 
 
+def test_captured_tensors_are_to_be_arguments() -> None:
+    captured = torch.ones(2)
+    with pytest.raises(RuntimeError, match="same device") as caught:
+        torch.explain(lambda x: x + captured, torch.ones(2))
+    assert "captures" in caught.value.__notes__[0]
+
+
 def test_work_is_counted() -> None:
     q, k, v = array(2, 4, 10, 8), array(2, 2, 20, 8), array(2, 2, 20, 6)
     pairs = 2 * 4 * 10 * 20

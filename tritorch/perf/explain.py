@@ -122,7 +122,12 @@ def explain(fn: Callable[..., Any], *args: Any, target: str | None = None, **kwa
     ):
         warnings.filterwarnings("ignore", message=".*it runs on the host")
         given = _absent((fn, args, kwargs), modules, {})
-        given[0](*given[1], **given[2])
+        try:
+            given[0](*given[1], **given[2])
+        except RuntimeError as error:
+            if "same device" in str(error):
+                error.add_note("explain: give modules and tensors that fn captures as arguments")
+            raise
     on_host = dict(FALLBACKS - before)
     FALLBACKS.clear()
     FALLBACKS.update(before)
