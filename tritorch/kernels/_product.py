@@ -146,8 +146,9 @@ def plan(
     }
     if p.m == 1 or p.n == 1:
         return _gemv(p, flags, target)
-    # the error function of gelu takes the registers that wide elements of c take
-    wide_c = (wide_c and p.c[3] != 0) or activation == "gelu"
+    # an activation of a block of c, and the error function of gelu, take the registers that wide
+    # elements of c take
+    wide_c = ((wide_c or activation != "") and p.c[3] != 0) or activation == "gelu"
     return _gemm(p, flags, dtype, precision, target, a.aligned, b.aligned, wide_c)
 
 
