@@ -12,7 +12,6 @@ import importlib.util
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,10 +51,6 @@ TENSOR_CORES = {
 # Operators that move dense arrays, elementwise ones aside.
 DENSE = ("cat", "copy")
 FACTORS = {0: 1, 1: 4096, 2: 1024, 3: 64}  # what sizes are multiplied by, by number of dimensions
-# Bytes of stack that are no fault: a few registers given up at the counts where one more program
-# fits a multiprocessor, and the table by which CUDA's library reduces large angles.
-TRADED, ANGLES = 32, 40
-STEPS = (32, 40, 48, 56, 64, 72, 80, 96, 128, 168)
 GPU = device("cuda", 0)
 
 
@@ -214,7 +209,7 @@ def problems(call: Call, compiled: Sequence[Compiled]) -> list[str]:
     for facts, constants in compiled:
         blocks = {k: v for k, v in constants.items() if isinstance(v, int | str)}
         shown = f" ({facts.kernel} of {facts.signature}, {blocks}, {facts.warps} warps)"
-        found += [problem + shown for problem in excused(facts).problems()]
+        found += [problem + shown for problem in facts.problems()]
         wanted = TENSOR_CORES[facts.target]
         if _is_tiled_product(facts, constants) and wanted not in facts.dots:
             found.append(f"{facts.target}: no {wanted}, but {facts.dots}{shown}")
@@ -223,14 +218,6 @@ def problems(call: Call, compiled: Sequence[Compiled]) -> list[str]:
         if widest < 128:
             found.append(f"dense arrays are moved {widest} bits at once{shown}")
     return found
-
-
-def excused(facts: Facts) -> Facts:
-    """The facts without the stack that is no fault."""
-    allowed = TRADED if facts.registers in STEPS else 0
-    if facts.operator in ("sin", "cos", "tan"):
-        allowed = ANGLES
-    return replace(facts, stack=facts.stack if facts.stack > allowed else 0)
 
 
 def _is_tiled_product(facts: Facts, constants: dict) -> bool:

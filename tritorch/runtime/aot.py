@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array
+from .cubin import usage
 from .kernel import check_grid, compile_kernel, specialize
 from .launch import current_operator, launch
 from .memory import Memory, MetaMemory, Runtime, Target, meta
@@ -188,29 +189,23 @@ def instructions(compiled: Any) -> int:
     if path is not None:
         return json.loads(Path(path).read_text())
     amd = compiled.asm.get("amdgcn")
-    names = amdgcn_names(amd) if amd else sass_names(*_dumped(compiled, "-sass"))
+    names = amdgcn_names(amd) if amd else sass_names(_disassembled(compiled))
     count = len(names)
     cache.put(json.dumps(count), file, binary=False)
     return count
 
 
 def _nvidia_facts(compiled: Any, disassembled: bool) -> dict[str, Any]:
-    usage, *sass = _dumped(compiled, *("-res-usage", "-sass")[: 1 + disassembled])
-    used = {key: int(n) for key, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    return {
-        "registers": used["REG"],
-        "stack": used["STACK"] + used["LOCAL"],
-        "spilled": 0,
-        **sass_facts("".join(sass)),
-    }
+    sass = _disassembled(compiled) if disassembled else ""
+    return {**usage(compiled.asm["cubin"])._asdict(), "spilled": 0, **sass_facts(sass)}
 
 
-def _dumped(compiled: Any, *options: str) -> list[str]:
-    """What cuobjdump says of a kernel with each of these options."""
+def _disassembled(compiled: Any) -> str:
+    """A kernel in NVIDIA's assembly."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
         cubin.write_bytes(compiled.asm["cubin"])
-        return [_cuobjdump(option, str(cubin)) for option in options]
+        return _cuobjdump("-sass", str(cubin))
 
 
 def _cuobjdump(*args: str) -> str:

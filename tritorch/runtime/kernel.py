@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,9 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .array import Array
+from .cubin import usage
 from .memory import Target
 
 MAX_X, MAX_YZ = (1 << 31) - 1, 65535  # programs in the first dimension of a grid, in the others
+MOST_REGISTERS, THREADS = 255, 2048  # registers of a thread; 2048 of them times warps fill the file
+ROOM = 1.125  # times the registers with which the assembler spilled a few
 
 
 class Parameters(NamedTuple):
@@ -130,7 +134,11 @@ def _kind(arg: Any) -> tuple[str | None, bool]:
 def compile_kernel(
     kernel: Any, special: Specialized, target: Target, warps: int, stages: int
 ) -> Any:
-    """Triton's CompiledKernel for a target, which need not be present. Triton keeps it on disk."""
+    """Triton's CompiledKernel for a target, which need not be present. Triton keeps it on disk.
+
+    NVIDIA's assembler spills a few registers where one more program then fits a multiprocessor;
+    such a kernel is compiled again with more of them.
+    """
     # The driver's object sets it too, for users' own launches; Triton's cache has it in its key.
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
     import triton
@@ -142,11 +150,18 @@ def compile_kernel(
         "num_stages": stages,
         "enable_fp_fusion": True,  # Triton 3.10 flips the default
     }
-    return triton.compile(
-        ASTSource(kernel, *special),
-        target=GPUTarget(target.backend, target.arch, target.warp_size),
-        options=options,
-    )
+    source = ASTSource(kernel, *special)
+    gpu = GPUTarget(target.backend, target.arch, target.warp_size)
+    compiled = triton.compile(source, target=gpu, options=options)
+    if target.backend != "cuda":
+        return compiled
+    used = usage(compiled.asm["cubin"])
+    most = min(MOST_REGISTERS, THREADS // options["num_warps"])
+    roomy = 8 * math.ceil(used.registers * ROOM / 8)
+    if not used.stack or roomy > most:
+        return compiled
+    roomier = triton.compile(source, target=gpu, options=options | {"maxnreg": roomy})
+    return roomier if usage(roomier.asm["cubin"]).stack < used.stack else compiled
 
 
 def check_grid(grid: Any) -> None:
