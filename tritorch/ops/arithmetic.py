@@ -271,9 +271,9 @@ gt = binary("gt", np.greater, "greater", numbers="other", result="bool", deny=("
 ge = binary(
     "ge", np.greater_equal, "greater_equal", numbers="other", result="bool", deny=("complex",)
 )
-logical_and = binary("logical_and", np.logical_and, numbers="none", result="bool")
-logical_or = binary("logical_or", np.logical_or, numbers="none", result="bool")
-logical_xor = binary("logical_xor", np.logical_xor, numbers="none", result="bool")
+logical_and = binary("logical_and", loops.logical_and, numbers="none", result="bool")
+logical_or = binary("logical_or", loops.logical_or, numbers="none", result="bool")
+logical_xor = binary("logical_xor", loops.logical_xor, numbers="none", result="bool")
 _BITS = ("floating", "complex")
 bitwise_and = binary("bitwise_and", np.bitwise_and, deny=_BITS)
 bitwise_or = binary("bitwise_or", np.bitwise_or, deny=_BITS)

@@ -59,6 +59,28 @@ def logical_not(x: Any, out: Any = None) -> Any:
     return np.equal(x, 0, out=out)
 
 
+def logical_and(x: Any, y: Any, out: Any = None) -> Any:
+    return _logical(np.bitwise_and, x, y, out)
+
+
+def logical_or(x: Any, y: Any, out: Any = None) -> Any:
+    return _logical(np.bitwise_or, x, y, out)
+
+
+def logical_xor(x: Any, y: Any, out: Any = None) -> Any:
+    return _logical(np.bitwise_xor, x, y, out)
+
+
+def _logical(combine: Callable, x: Any, y: Any, out: Any) -> Any:
+    """Of bools, which numbers become first: NumPy's own loops over numbers take four times as
+    long."""
+    x, y = (
+        a if a.dtype == np.bool_ else np.not_equal(a, 0, out=scratch(a, slot, np.bool_))
+        for slot, a in enumerate((x, y))
+    )
+    return combine(x, y, out=out)
+
+
 def add_scaled(x: Any, y: Any, a: Any, out: Any = None) -> Any:
     if out is None:
         return x + y * a

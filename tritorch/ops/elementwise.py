@@ -237,8 +237,10 @@ class Elementwise(Op):
                 else:
                     np.copyto(out, self.loop(*xs), casting="unsafe")
 
-            once = self.single_pass and direct and not any(cast)
-            worth = parallel.WORTH if self.loop in parallel.CHEAP else parallel.WORTH_COSTLY
+            bools = all(d.dtype == np.bool_ for d in operands)  # of which each pass is short
+            once = (self.single_pass or bools) and direct and not any(cast)
+            cheap = bools or self.loop in parallel.CHEAP
+            worth = parallel.WORTH if cheap else parallel.WORTH_COSTLY
             block = 0 if once else parallel.BLOCK
             parallel.elementwise(piece, out, *operands, block=block, worth=worth)
             return out
