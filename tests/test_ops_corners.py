@@ -232,6 +232,37 @@ def test_keywords_of_numpy_where_pytorch_takes_them() -> None:
             f()
 
 
+def test_operands_may_have_the_names_of_numpy() -> None:
+    out = torch.empty(2, 2)
+    assert torch.equal(torch.exp(x=X), X.exp()) and torch.equal(torch.abs(a=X), X)
+    assert torch.equal(torch.mul(x1=X, x2=2, out=out), 2 * X) and torch.equal(out, 2 * X)
+    assert torch.equal(torch.add(X, x2=X, alpha=2), 3 * X) and torch.equal(X.add(x2=X), 2 * X)
+    assert torch.equal(torch.pow(x1=2, exponent=X), 2**X)
+    assert torch.equal(torch.squeeze_copy(x=X[None], axis=0), X)
+    for f, wrong in (
+        (lambda: torch.exp(X, x=X), "exp.. got an unexpected keyword argument 'x'"),
+        (lambda: torch.pow(X, x2=X), "pow.. got an unexpected keyword argument 'x2'"),
+        (lambda: torch.mul(X, x3=X), "mul.. got an unexpected keyword argument 'x3'"),
+        (lambda: torch.mul(x2=X), "mul.. missing 1 required positional argument: 'input'"),
+        (lambda: torch.add(), "add.. missing 2 required positional arguments: 'input' and 'other'"),
+        (lambda: torch.exp(x=2), "argument 'input' .position 1. must be Tensor, not int"),
+    ):
+        with pytest.raises(TypeError, match=wrong):
+            f()
+
+
+def test_classes_see_operands_in_the_names_of_numpy() -> None:
+    class Seen(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func, len(args), kwargs
+
+    x = X.as_subclass(Seen)
+    assert torch.mul(x1=X, x2=x) == (torch.mul, 2, {})
+    assert torch.add(X, x, alpha=2) == (torch.add, 2, {"alpha": 2})
+    assert torch.equal(torch.mul(x1=X, x2=X), X * X)
+
+
 BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X + 1j
 
 
@@ -255,6 +286,28 @@ BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X
         (lambda: F.fold(WHOLE, (1, 1), 1), NotImplementedError),
         (lambda: F.embedding_bag(torch.tensor([[0]]), WHOLE), RuntimeError),
         (lambda: F.adaptive_max_pool1d(WHOLE, 1), NotImplementedError),
+        (lambda: F.adaptive_avg_pool1d(COMPLEX, 1), NotImplementedError),
+        (lambda: F.avg_pool1d(COMPLEX, 1), NotImplementedError),
+        (lambda: F.avg_pool2d(WHOLE.int()[None], 1), NotImplementedError),
+        (lambda: F.max_pool1d(BOOLS, 1), NotImplementedError),
+        (lambda: F.max_pool2d(COMPLEX[None], 1), NotImplementedError),
+        (lambda: F.max_unpool1d(WHOLE, WHOLE % 2, 1), NotImplementedError),
+        (lambda: F.smooth_l1_loss(WHOLE, WHOLE), NotImplementedError),
+        (lambda: F.multi_margin_loss(WHOLE, torch.tensor([0])), NotImplementedError),
+        (
+            lambda: torch.native_group_norm(COMPLEX[None], None, None, 1, 2, 2, 2, 1e-5),
+            NotImplementedError,
+        ),
+        (lambda: F.embedding(WHOLE % 2, WHOLE.T, max_norm=1.0), NotImplementedError),
+        (lambda: torch.abs(BOOLS), NotImplementedError),
+        (lambda: torch.mvlgamma(BOOLS, 1), NotImplementedError),
+        (lambda: torch.gradient(BOOLS[0]), NotImplementedError),
+        (lambda: torch.searchsorted(BOOLS, BOOLS), NotImplementedError),
+        (lambda: torch.bucketize(COMPLEX, X[0]), NotImplementedError),
+        (lambda: torch.bernoulli(COMPLEX, 0.5), NotImplementedError),
+        (lambda: COMPLEX.clone().bernoulli_(), NotImplementedError),
+        (lambda: COMPLEX.clone().random_(), NotImplementedError),
+        (lambda: BOOLS.clone().geometric_(0.5), NotImplementedError),
         (lambda: torch.bincount(X[0]), NotImplementedError),
         (lambda: torch.histc(WHOLE), NotImplementedError),
         (lambda: torch.round(WHOLE, decimals=1), NotImplementedError),
@@ -263,6 +316,62 @@ BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X
 def test_dtypes_that_are_refused(f: Callable, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         f()
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x.deg2rad_(),
+        lambda x: x.logit_(),
+        lambda x: x.ldexp_(x),
+        lambda x: x.polygamma_(1),
+        lambda x: x.cumsum_(0, dtype=torch.float32),
+    ],
+)
+def test_integers_hold_no_fractions_in_place(f: Callable) -> None:
+    x = WHOLE.clone()
+    with pytest.raises(RuntimeError, match="can't be cast to the desired output type int64"):
+        f(x)
+    assert torch.equal(x, WHOLE)
+
+
+def test_integers_that_an_operator_takes() -> None:
+    whole = WHOLE.to(torch.uint8)
+    assert torch.index_add(whole, 0, torch.tensor([0]), whole, alpha=-1).tolist() == [[0, 0]]
+    mask = torch.index_add(BOOLS, 0, torch.tensor([0]), ~BOOLS, alpha=-1)
+    assert mask.tolist() == [[True, True]]
+    one = WHOLE.int()
+    assert torch.tensordot(one, one.expand(2, 2), ([0], [0])).dtype is torch.int32
+    assert torch.equal(F.dropout2d(WHOLE[None, None], 0.0), WHOLE[None, None])
+
+
+COMPLEXES: dict[str, Callable] = {
+    "logaddexp": lambda m, z: m.logaddexp(z, z.flip(0)),
+    "logaddexp, far": lambda m, z: m.logaddexp(z * 9, z.flip(0)),
+    "logsumexp": lambda m, z: m.logsumexp(z * 900, 1),
+    "logsumexp, all": lambda m, z: m.logsumexp(z, (0, 1), True),
+    "rms_norm": lambda m, z: m.nn.functional.rms_norm(z, (2,)),
+    "rms_norm, weight": lambda m, z: m.nn.functional.rms_norm(z, (2,), z[0], 1e-3),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", COMPLEXES)
+def test_complex_numbers(name: str) -> None:
+    theirs, found = pytest.importorskip("torch"), []
+    for lib in (theirs, torch):
+        z = lib.tensor([[0.5 + 1j, 1.25 - 2j], [-0.25j, 0.75 + 0j]]).requires_grad_()
+        out = COMPLEXES[name](lib, z)
+        out.abs().sum().backward()
+        found.append([x.detach().numpy() for x in (out, z.grad)])
+    for want, got in zip(*found, strict=True):
+        assert got.dtype == want.dtype and np.allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_infinities_add_up() -> None:
+    z = torch.tensor([complex("inf"), complex("-inf")])
+    assert torch.equal(torch.logaddexp(z, z), z)
+    assert abs(torch.logsumexp(torch.tensor([complex("-inf"), 2j]), 0).item() - 2j) < 1e-6
 
 
 def test_nan_to_num_of_complex_numbers() -> None:

@@ -62,6 +62,8 @@ INSTEAD = {
     "cuda.current_solver_handle": "decompositions run without cuSOLVER",
     "cuda.jiterator": "an operator of one's own is a record with a kernel in Triton",
     "cuda.tunable": "torch.tune searches the blocks of kernels",
+    "complex32": "NumPy has no complex numbers of two float16; complex64 holds them",
+    "chalf": "NumPy has no complex numbers of two float16; complex64 holds them",
     "_C": "there is no C++ below tritorch",
     "_dynamo": "torch.compile returns its function as it is",
     "_inductor": "kernels are written by hand in Triton",

@@ -9,6 +9,7 @@ import dis
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 
 def wrap_dim(op: str, dim: int, shape: Sequence[int]) -> int:
@@ -50,6 +51,15 @@ def broadcast_shapes(op: str, *all_shapes: Sequence[int]) -> tuple[int, ...]:
                     f"at non-singleton dimension {len(out) - i}; shapes {listed} do not broadcast"
                 )
     return tuple(out)
+
+
+_CATEGORIES = ("bool", "integral", "floating", "complex")
+
+
+def check_dtype(op: str, dtype: Any, *takes: str) -> None:
+    """Refuse a dtype that is of none of these categories, and none of these dtypes by name."""
+    if _CATEGORIES[dtype.category] not in takes and dtype.name not in takes:
+        raise NotImplementedError(f'"{op}" is not implemented for {dtype.name} tensors')
 
 
 _KINDS = (NotImplementedError, IndexError, ValueError, RuntimeError, TypeError)  # documented

@@ -405,8 +405,9 @@ def softplus(
 
 
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """`log(1 / (1 + exp(-input)))`."""
-    return _logsigmoid(input) if out is None else into(log_sigmoid_op, out, input)
+    """`log(1 / (1 + exp(-input)))`, in the ordinary order of dimensions."""
+    x = input.contiguous()  # type: ignore[attr-defined]
+    return _logsigmoid(x) if out is None else into(log_sigmoid_op, out, x)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:

@@ -106,7 +106,7 @@ def _add(out: np.ndarray, index: np.ndarray, source: np.ndarray, *, dim: int, al
         out, source = out.reshape(1), source.reshape(-1)
     _check(index, out.shape[dim])
     if alpha != 1:
-        source = np.multiply(source, alpha, dtype=source.dtype)
+        source = source * np.asarray(alpha).astype(source.dtype)
     rows.add_along(out, index.reshape(-1), source, dim)
 
 

@@ -8,15 +8,16 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import dtypes
 from ..autograd.mode import state
 from ..op import check_writable, copy_data
-from ..op.overrides import answered, asking, consulted
+from ..op.overrides import asking
 from ..tensor import Tensor
-from .arguments import explained, renamed
+from .arguments import ABSENT, explained, renamed, shown
 from .autocast import listed, paused
 from .elementwise import Elementwise
 from .elementwise_docs import described
-from .elementwise_forms import binary_call, into, operands, resize_out, unary_call
+from .elementwise_forms import binary_call, full_call, into, operands, resize_out, unary_call
 from .out_dtypes import IN_DTYPE_OF_OUT, check_out_dtype
 
 PUBLIC: dict[str, Callable] = {}  # name -> public function, for the pages and the tests
@@ -60,8 +61,11 @@ BUILT_IN = frozenset(
         "conv_transpose2d",
         "conv_transpose3d",
         "cosine_similarity",
+        "elu_",
         "gelu",
         "hardshrink",
+        "hardtanh_",
+        "leaky_relu_",
         "linear",
         "logsigmoid",
         "native_channel_shuffle",
@@ -104,16 +108,15 @@ def unary(
     fields.setdefault("doc", _described(name, names, fields))
     op = Elementwise(name, ("x",), loop, **fields)
     call = unary_call(op, names[0])
+    full = full_call(op, names, call, lambda x: (x,))
 
-    def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-        if asking and (made := consulted(op.public, (input,), _out(out))) is not NotImplemented:
-            return made
-        if out is None:
-            try:
-                return call(input)
-            except TypeError as error:
-                return answered(error, op.public, (input,), {})
-        return into(op, out, input)
+    def function(input: Tensor = ABSENT, *, out: Tensor | None = None, **named: Any) -> Tensor:
+        if named or asking:
+            return full((input,), named, {"out": out})
+        try:
+            return call(input) if out is None else into(op, out, input)
+        except TypeError as error:
+            return full((input,), named, {"out": out}, error)
 
     def change(self: Tensor) -> Tensor:
         return op.inplace(self)
@@ -144,28 +147,23 @@ def binary(
     op = kind(name, ("x", "y"), loop, **fields)
     take = operands(name, numbers, names)
     call = binary_call(op, take, numbers == "none")
+    full = full_call(op, names, call, take)
 
-    def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
-        if asking:
-            made = consulted(op.public, (input, other), _out(out))
-            if made is not NotImplemented:
-                return made
-        if out is None:
-            try:
-                return call(input, other)
-            except TypeError as error:
-                return answered(error, op.public, (input, other), {})
-        return into(op, out, *take(input, other))
+    def function(
+        input: Any = ABSENT, other: Any = ABSENT, *, out: Tensor | None = None, **named: Any
+    ) -> Tensor:
+        if named or asking:
+            return full((input, other), named, {"out": out})
+        try:
+            return call(input, other) if out is None else into(op, out, *take(input, other))
+        except TypeError as error:
+            return full((input, other), named, {"out": out}, error)
 
     def change(self: Tensor, other: Any) -> Tensor:
         return op.inplace(*take(self, other))
 
     forms = _named(names, function, call, change)
     return _publish(op, *forms, aliases, inplace, method, space)  # type: ignore
-
-
-def _out(out: Any) -> dict[str, Any]:
-    return {} if out is None else {"out": out}
 
 
 def _described(name: str, names: Sequence[str], fields: dict) -> str | None:
@@ -192,7 +190,7 @@ def _publish(
 ) -> Callable:
     function.__name__ = function.__qualname__ = op.name
     function.__doc__, function.op = op.__doc__, op  # type: ignore[attr-defined]
-    function.call = call  # type: ignore[attr-defined]
+    function.call, function.__signature__ = call, shown(function)  # type: ignore[attr-defined]
     op.public = function
     for n in (op.name, *aliases):
         if space is not None:
@@ -263,6 +261,11 @@ def in_place_of(f: Callable, name: str) -> Callable:
             raise RuntimeError(
                 f"{name}_: output with shape {list(self.shape)} doesn't match the broadcast shape "
                 f"{list(result.shape)}"
+            )
+        if not dtypes.can_cast(result.dtype, self.dtype):
+            raise RuntimeError(
+                f"{name}_: result type {result.dtype.name} can't be cast to the desired output "
+                f"type {self.dtype.name}"
             )
         return self.copy_(result)  # type: ignore[attr-defined]
 

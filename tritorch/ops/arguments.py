@@ -118,6 +118,43 @@ NUMPYS = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1"
 NUMPYS["x2"] = "other"
 
 
+class _Absent:
+    """In place of an argument that is given by another name, or not at all."""
+
+    def __repr__(self) -> str:
+        return "no argument"
+
+
+ABSENT: Any = _Absent()
+
+
+def placed(name: str, names: Sequence[str], given: tuple, named: dict) -> tuple:
+    """The operands of a call, some of which may be among its keywords in NumPy's names.
+
+    TypeError where one is missing, or where a keyword is none of those names.
+    """
+    found = dict(zip(names, given, strict=True))
+    for key, x in named.items():
+        if found.get(NUMPYS.get(key, "")) is not ABSENT:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+        found[NUMPYS[key]] = x
+    missing = [repr(k) for k, x in found.items() if x is ABSENT]
+    if missing:
+        raise TypeError(
+            f"{name}() missing {len(missing)} required positional "
+            f"argument{'s' if missing[1:] else ''}: {' and '.join(missing)}"
+        )
+    return tuple(found.values())
+
+
+def shown(function: Callable) -> inspect.Signature:
+    """The signature of a function that takes NumPy's names as `**named`, without them."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    own = [p.replace(default=p.empty) if p.default is ABSENT else p for p in own]
+    return signature.replace(parameters=own)
+
+
 def in_our_names(f: Callable, kwargs: dict) -> dict | None:
     """The keywords of NumPy replaced by those of `f` that mean the same, or None without any."""
     own = inspect.signature(f).parameters

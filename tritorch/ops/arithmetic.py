@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, errors
-from ..op.overrides import answered, asking, consulted
+from ..op.overrides import asking
 from ..tensor import Tensor
 from . import arithmetic_loops as loops
 from .api import PUBLIC, attach, binary
-from .arguments import number_first
+from .arguments import ABSENT, number_first, shown
 from .elementwise import Elementwise, loop, promoted, zero
-from .elementwise_forms import as_operand, into
+from .elementwise_forms import as_operand, full_call, into
 
 Number = bool | int | float | complex
 
@@ -251,8 +251,11 @@ logaddexp = binary(
     loops.logaddexp,
     numbers="none",
     inplace=False,
-    deny=("integral", "bool", "complex"),
-    vjp=(lambda g, x, out: g * (x - out).exp(), lambda g, y, out: g * (y - out).exp()),
+    deny=("integral", "bool"),
+    vjp=(
+        lambda g, x, out: g * conj((x - out).exp()),
+        lambda g, y, out: g * conj((y - out).exp()),
+    ),
 )
 logaddexp2 = binary(
     "logaddexp2",
@@ -377,12 +380,6 @@ _sub_scaled = _Sub(
 )
 
 
-def _given(alpha: Any, out: Any) -> dict[str, Any]:
-    """The keywords of a call that are not at their defaults."""
-    found = {} if isinstance(alpha, int) and alpha == 1 else {"alpha": alpha}
-    return found if out is None else {**found, "out": out}
-
-
 def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
     op, call = f.op, f.call  # type: ignore[attr-defined]
 
@@ -391,22 +388,30 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
         factor = _factor(op.name, input, other, alpha)
         return (op, (input, other)) if factor == 1 else (scaled, (input, other, factor))
 
+    def run(input: Any, other: Any, alpha: Number = 1, out: Any = None) -> Tensor:
+        record, operands = chosen(input, other, alpha)
+        return record(*operands) if out is None else into(record, out, *operands)
+
+    full = full_call(op, ("input", "other"), run)
+
     def function(
-        input: Any, other: Any, *old: Any, alpha: Number = 1, out: Tensor | None = None
+        input: Any = ABSENT,
+        other: Any = ABSENT,
+        *old: Any,
+        alpha: Number = 1,
+        out: Tensor | None = None,
+        **named: Any,
     ) -> Tensor:
         if old:
             other, alpha = number_first(op.name, (other, *old), "alpha")
-        if asking:
-            made = consulted(op.public, (input, other), _given(alpha, out))
-            if made is not NotImplemented:
-                return made
+        if named or asking:
+            return full((input, other), named, {"alpha": alpha, "out": out})
         try:
             if out is None and alpha.__class__ is int and alpha == 1:
                 return call(input, other)
-            record, operands = chosen(input, other, alpha)
+            return run(input, other, alpha, out)
         except TypeError as error:
-            return answered(error, op.public, (input, other), _given(alpha, out))
-        return record(*operands) if out is None else into(record, out, *operands)
+            return full((input, other), named, {"alpha": alpha, "out": out}, error)
 
     def change(self: Tensor, other: Any, *old: Any, alpha: Number = 1) -> Tensor:
         if old:
@@ -416,6 +421,7 @@ def _with_alpha(f: Callable, scaled: Elementwise, doc: str) -> Callable:
 
     function.__name__, function.__doc__, function.op = op.name, doc, op  # type: ignore[attr-defined]
     function.call, op.public = call, function  # type: ignore[attr-defined]
+    function.__signature__ = shown(function)  # type: ignore[attr-defined]
     PUBLIC[op.name] = function
     attach(op.name, function)
     attach(f"{op.name}_", change)
@@ -486,8 +492,7 @@ def _operator(call: Callable, swap: bool = False) -> Callable:
 
 
 def _inplace_operator(f: Callable) -> Callable:
-    op = f.op  # type: ignore[attr-defined]
-    return lambda self, other: op.inplace(self, as_operand(op.name, other))
+    return lambda self, other: f.op.inplace(self, as_operand(f.op.name, other))  # type: ignore
 
 
 for _name, _f in {

@@ -195,10 +195,17 @@ def sgn(x: Any, out: Any = None) -> Any:
 
 
 def _log_of_sum(exp: np.ufunc, log: Callable) -> Callable:
-    """log(exp(x) + exp(y)) as the larger one and what the other adds to it."""
+    """log(exp(x) + exp(y)) as the larger one and what the other adds to it.
+
+    Of complex numbers the larger one is that of the larger real part.
+    """
 
     def loop(x: Any, y: Any, out: Any = None) -> Any:
         far = np.subtract(x, y, out=None if out is None else scratch(out))
+        if far.dtype.kind == "c":
+            far, first = np.where(x == y, 0, far), far.real >= 0
+            near = log(exp(np.where(first, -far, far)))
+            return np.add(np.where(first, x, y), near, out=out)
         if not far.ndim:
             return log(exp(-np.fmax(np.abs(far), 0))) + np.maximum(x, y)
         far = np.abs(far, out=far)

@@ -108,7 +108,8 @@ def _channelwise(name: str, dims: tuple[int, int]) -> Callable:
             warnings.warn(message, UserWarning, stacklevel=users_level())
         if not training:
             return input
-        _check(name, input, p)
+        if p:
+            _check(name, input, p)
         batched = n != dims[0] or name == "dropout2d"
         if n == 3 and name == "dropout2d":
             errors.warn(

@@ -281,8 +281,12 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 f"{i} and second has size {m} in dim {j}"
             )
         if n != m:
-            a, b = (a.sum(i, True), b) if n != 1 else (a, b.sum(j, True))
+            a, b = (_total(a, i), b) if n != 1 else (a, _total(b, j))
     return _over(a, b, over_a, over_b)
+
+
+def _total(x: Any, dim: int) -> Any:
+    return x.sum(dim, True, dtype=x.dtype)
 
 
 def _over(a: Tensor, b: Tensor, over_a: list[int], over_b: list[int]) -> Tensor:

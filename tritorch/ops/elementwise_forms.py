@@ -12,9 +12,11 @@ from .. import dtypes
 from ..autograd.mode import state
 from ..autograd.node import OpNode
 from ..op import check_writable, copy_data, users_level
+from ..op.overrides import answered, asking, consulted
 from ..runtime import host, parallel
 from ..runtime.quiet import enter, leave
 from ..tensor import Storage, Tensor, wrap
+from .arguments import placed
 from .elementwise import NO_PARAMS, RESULTS, SCALARS, Elementwise
 from .elementwise_short import again, written
 from .out_dtypes import check_out_dtype
@@ -126,6 +128,39 @@ def binary_call(op: Elementwise, take: Callable, tensors: bool) -> Callable[[Any
     call.__name__, call.__doc__ = op.name, op.__doc__
     call.op = op  # type: ignore[attr-defined]
     return call
+
+
+_DEFAULTS = {"alpha": 1, "out": None}
+
+
+def full_call(
+    op: Elementwise, names: Sequence[str], call: Callable, take: Callable | None = None
+) -> Callable:
+    """What a published function does where a class is to be asked, operands have NumPy's names,
+    or the short way ended in an error.
+
+    `call(*operands, **keywords)` is the short way, or only without `out`, and `take(*operands)`
+    then gives the record's inputs.
+    """
+
+    def run(given: tuple, keywords: dict[str, Any]) -> Tensor:
+        if take is None or not keywords:
+            return call(*given, **keywords)
+        return into(op, keywords["out"], *take(*given))
+
+    def full(given: tuple, named: dict, keywords: dict[str, Any], error: Any = None) -> Tensor:
+        keywords = {k: x for k, x in keywords.items() if x is not _DEFAULTS[k]}
+        given = placed(op.name, names, given, named)
+        if error is None:
+            if asking and (made := consulted(op.public, given, keywords)) is not NotImplemented:
+                return made
+            try:
+                return run(given, keywords)
+            except TypeError as wrong:
+                error = wrong
+        return answered(error, op.public, given, keywords)
+
+    return full
 
 
 def as_operand(name: str, x: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..autograd.mode import no_grad
 from ..op import fused, primitive
 from ..runtime import host, parallel
@@ -159,6 +159,7 @@ def embedding(
 
 def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale the rows that are used down to a norm of at most `max_norm`, in place."""
+    errors.check_dtype("embedding_renorm_", weight.dtype, "floating", "complex")
     with no_grad():
         used = from_data(np.unique(index.detach().cpu()._data))  # type: ignore[attr-defined]
         used = used.to(weight.device)  # type: ignore[attr-defined]
@@ -328,6 +329,7 @@ def _search(
             f"depending on whether out_int32 flag is True, but we got output tensor's dtype "
             f"{out.dtype} and out_int32 flag is {out_int32}"
         )
+    errors.check_dtype(name, common, "integral", "floating")
     table, values = to(table.detach(), common), to(values.detach(), common)
     found = search_op(table, values, right=right or side == "right", dtype=dtype)
     if out is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..tensor import Tensor
 from .api import PUBLIC, attach
 from .complex_view import view_as_real
@@ -61,6 +61,7 @@ def random_(self: Tensor, *args: Any, generator: Any = None, **named: Any) -> Te
         high = args[0]
     elif len(args) == 2:
         low, high = args
+    errors.check_dtype("random_", self.dtype, "bool", "integral", "floating")
     if high is None:
         exact = _EXACT.get(self.dtype.name)
         high = (1 << exact) + 1 if exact else dtypes.iinfo(self.dtype).max + 1
@@ -78,6 +79,7 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
             )
         wide = _expand(p.detach(), shape=tuple(self._data.shape))
         return self.copy_(bernoulli(wide, generator=generator))  # type: ignore[attr-defined]
+    errors.check_dtype("bernoulli_", self.dtype, "bool", "integral", "floating")
     stream = take(self._data.size, 32, generator, self.device)
     return bernoulli_scalar.inplace(self, **stream, p=probability("bernoulli_", p))
 
@@ -135,6 +137,7 @@ def geometric_(self: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fill with the number of trials with probability `p` up to the first success."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    errors.check_dtype("geometric_", self.dtype, "integral", "floating")
     trials = (-_unit(self, generator)).log1p() * (1 / math.log1p(-p))
     return self.copy_(trials.floor() + 1)  # type: ignore[attr-defined]
 

@@ -114,6 +114,7 @@ def gradient(
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and 2, got {edge_order}")
     x: Any = input
+    errors.check_dtype("gradient", x.dtype, "integral", "floating", "complex")
     if x.dtype.category < 2:
         x = x.to(dtypes.get_default_dtype())
     dims = _dims(x, dim, spacing)

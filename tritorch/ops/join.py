@@ -11,7 +11,7 @@ from .. import dtypes, errors
 from ..autograd.mode import state
 from ..autograd.rules import joint
 from ..dtypes import DType
-from ..op import Images, in_order, primitive
+from ..op import Images, Op, in_order, primitive
 from ..runtime import host, layout, parallel
 from ..tensor import Tensor, wrap
 from .api import PUBLIC, public
@@ -164,8 +164,13 @@ def _concatenated(arrays: Sequence[np.ndarray], dim: int, new_dim: bool = False)
     data = np.stack(arrays, dim) if new_dim else np.concatenate(arrays, dim)
     if data.flags.c_contiguous:
         return data
-    order = None if new_dim else cat_op.channels_last(arrays)
-    return np.ascontiguousarray(data) if order is None else in_order(data, order)
+    order = cat_op.channels_last(arrays)
+    if order is None or (new_dim and dim == arrays[0].ndim):
+        return np.ascontiguousarray(data)
+    if not new_dim:
+        return in_order(data, order)
+    joined = in_order(np.concatenate(arrays, dim), order)
+    return joined.reshape(data.shape)
 
 
 @public("concat", "concatenate", method=False, out=True)
@@ -231,7 +236,19 @@ def _launch_stack(launch: Any, out: Any, *xs: Any, dim: int) -> Any:
     return copy.cat(launch, out, *(x[(ALL,) * dim + (None,)] for x in xs), dim=dim)
 
 
+class _Stacked(Op):
+    """Of channels that come last, the parts of what `cat` along the same dimension gives."""
+
+    def compute(self, inputs: Sequence, params: dict) -> Any:
+        shape, dim = self.meta(*inputs, **params)[0], params["dim"]  # type: ignore[misc]
+        parts = [t._data for t in inputs]
+        if dim == parts[0].ndim or cat_op.channels_last(parts) is None:
+            return super().compute(inputs, params)
+        return cat_op.compute(inputs, params).reshape(shape)
+
+
 @primitive(
+    kind=_Stacked,
     name="stack",
     meta=_stack_meta,
     triton=_launch_stack,

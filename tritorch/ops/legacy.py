@@ -14,6 +14,7 @@ from ..dtypes import DType
 from ..formats import strided
 from ..tensor import Size, Tensor
 from .api import PUBLIC, attach, with_out
+from .arguments import explained, renamed
 from .create import allocate, empty_strided, tensor
 from .interop import TYPE_NAMES
 from .storages import TypedStorage, UntypedStorage
@@ -148,6 +149,8 @@ def set_(
 
 
 def _copied(name: str, view: Callable) -> None:
+    view = explained(renamed(view, self="input"))
+
     def copy(*args: Any, **kwargs: Any) -> Any:
         found = view(*args, **kwargs)
         many = isinstance(found, tuple)

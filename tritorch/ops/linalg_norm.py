@@ -243,6 +243,8 @@ def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> T
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Scale down the slices along `dim` of which the p-norm exceeds `maxnorm`, to that norm.
 
+    The result has the ordinary order of dimensions.
+
     Example:
         >>> import tritorch as torch
         >>> torch.renorm(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), 2, 0, 2.5)
@@ -265,4 +267,4 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     wide = {"float16": dtypes.float32, "bfloat16": dtypes.float32}.get(x.dtype.name)
     size = norm_op(_cast("renorm", x, wide), p=float(p), dims=others, keepdim=True)
     factor = where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
-    return x * factor.to(x.dtype.to_real())  # type: ignore[operator]
+    return (x * factor.to(x.dtype.to_real())).contiguous()  # type: ignore[operator]

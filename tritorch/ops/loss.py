@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import errors
 from ..autograd.mode import no_grad
 from ..op import users_level
 from ..tensor import Tensor
@@ -151,6 +152,7 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
     difference: Any = input - target
+    errors.check_dtype("smooth_l1_loss", difference.dtype, "floating")
     d = difference.abs()
     return reduced(where(d < beta, difference.square() * (0.5 / beta), d - 0.5 * beta), reduction)
 
@@ -174,8 +176,7 @@ def huber_loss(
             f"huber_loss does not support non-positive values for delta, got {delta}"
         )
     difference: Any = input - target
-    if difference.dtype.category != 2:
-        raise NotImplementedError(f'"huber_loss" not implemented for {difference.dtype} tensors')
+    errors.check_dtype("huber_loss", difference.dtype, "floating")
     d = difference.abs()
     loss = where(d <= delta, difference.square() * 0.5, (d - 0.5 * delta) * delta)
     if weight is not None and weight._data.shape != input._data.shape:

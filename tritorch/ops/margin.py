@@ -200,6 +200,7 @@ def multi_margin_loss(
     if weight is not None and weight._data.ndim != 1:
         raise ValueError(f"{name}: weight must be one-dimensional, got {tuple(weight.shape)}")
     x, y = _rows(name, input, target, False)
+    errors.check_dtype(name, input.dtype, "floating")
     n = x._data.shape[1]
     if weight is not None and weight._data.size != n:
         raise RuntimeError(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..dtypes import DType, bool_, uint8
+from ..errors import check_dtype
 from ..op import users_level
 from ..tensor import Tensor
 from .api import FUNCTIONAL, PUBLIC
@@ -69,6 +70,7 @@ def native_group_norm(
             f"native_group_norm: expected an input of {N} x {C} x {HxW} elements and channels "
             f"divisible by {group}, got {tuple(input.shape)}"
         )
+    check_dtype("native_group_norm", input.dtype, "floating")
     out, mean, rstd = group_norm_op(input, weight, bias, groups=group, eps=eps)
     return out, *_statistics(input, weight, mean.reshape(N, group), rstd.reshape(N, group))
 

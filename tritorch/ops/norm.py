@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..op import Images, fused, joint, through_ref
 from ..runtime import parallel
 from ..tensor import Tensor
@@ -269,8 +269,7 @@ def check_shapes(
             f"{name}: Given normalized_shape={list(want)}, expected input with shape [*, "
             f"{', '.join(map(str, want))}], but got input of size {list(shape)}"
         )
-    if input.dtype.category != 2:
-        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
+    errors.check_dtype(name, input.dtype, "floating", *(["complex"] if name == "rms_norm" else []))
     return n
 
 
@@ -430,6 +429,8 @@ def rms_norm(
     """
     n = check_shapes("rms_norm", input, normalized_shape, weight, None)
     eps = dtypes.finfo(dtypes.accumulation(input.dtype)).eps if eps is None else eps
+    if input.dtype.is_complex:
+        return rms_norm_op.ref(input, weight, n=n, eps=eps)[0]
     return rms_norm_op(input, weight, n=n, eps=eps)[0]
 
 

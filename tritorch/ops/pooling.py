@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .. import errors
 from ..autograd.mode import state
 from ..tensor import Tensor
 from . import pool
@@ -171,6 +172,7 @@ def _max(
     return_indices: bool,
 ) -> Any:
     w = Windows(name, n, input, kernel_size, stride, padding, dilation, ceil_mode)
+    errors.check_dtype(name, input.dtype, "integral", "floating")
     if n == 3:
         values, indices = (
             None if t is None else as_images(t, w.input) for t in _max_volumes(w, return_indices)
@@ -269,6 +271,7 @@ def _mean(
     if divisor == 0:
         raise RuntimeError(f"{name}: divisor must be not zero")
     w = Windows(name, n, input, kernel_size, stride, padding, 1, ceil_mode)
+    errors.check_dtype(name, input.dtype, "int64", "floating")
     how = {"count_include_pad": bool(count_include_pad), "divisor": divisor}
     if n == 3:
         return w.result(_mean_volumes(w, how))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, errors
 from ..tensor import Tensor
 from . import pool
 from .api import PUBLIC
@@ -52,8 +52,7 @@ def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
 def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
     x = _check_adaptive(name, n, input)
     size = _adaptive_size(name, n, input, output_size)
-    if input.dtype.category < 2:
-        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
+    errors.check_dtype(name, input.dtype, "floating")
     if n == 3:
         out = pool.adaptive_avg_pool2d(frames(x), size=size[1:])
         out = pool.adaptive_avg_pool2d(across(out), size=(size[0], size[1] * size[2]))
@@ -109,8 +108,7 @@ def _tensor(x: Tensor, values: np.ndarray) -> Tensor:
 def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     x = _check_adaptive(name, n, input)
     size = _adaptive_size(name, n, input, output_size)
-    if input.dtype.category != 2:
-        raise NotImplementedError(f'"{name}" not implemented for {input.dtype.name} tensors')
+    errors.check_dtype(name, input.dtype, "floating")
     if n == 3:
         values, indices = _adaptive_max_volumes(x, size)
     elif n == 2:
@@ -174,6 +172,7 @@ def _unpool(
             f"{name}: Expected shape of indices to be same as that of the input tensor "
             f"({list(shape)}) but got indices tensor with shape: {list(indices.shape)}"
         )
+    errors.check_dtype(name, input.dtype, "floating")
     kernel = tuple_of(name, "kernel_size", kernel_size, n)
     step = kernel if stride is None else tuple_of(name, "stride", stride, n)
     size = _unpooled_size(

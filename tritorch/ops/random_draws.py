@@ -78,6 +78,7 @@ def bernoulli(
 ) -> Tensor:
     """Ones with the probabilities in `input`, or with probability `p`, and zeros."""
     if p is not None:
+        errors.check_dtype("bernoulli", input.dtype, "bool", "integral", "floating")
         like = Blank(input._data.shape, input.dtype, input.device)
         made = draw(bernoulli_scalar, like, generator, 32, p=probability("bernoulli", p))
     else:

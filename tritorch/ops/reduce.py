@@ -409,13 +409,23 @@ def logsumexp_op(x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     return _logsumexp_lines(x, dims, keepdim)
 
 
+def _logsumexp_complex(x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+    """Of complex numbers, all of them moved by the largest real part."""
+    if not x._data.size:
+        return x.exp().sum(dims, keepdim).log()
+    top = x.detach().real.amax(dims, True)
+    top = top.where(top.isfinite(), 0)
+    out = (x - top).exp().sum(dims, True).log() + top
+    return out if keepdim else out.reshape(reduced_shape(x._data.shape, dims, False))
+
+
 @public(out=True)
 @numpy_names
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """`log(sum(exp(input)))` over `dim`, without overflow."""
     dims = all_dims("logsumexp", input, dim)
     if input.dtype.is_complex:
-        return input.exp().sum(dims, keepdim).log()  # type: ignore[attr-defined]
+        return _logsumexp_complex(input, dims, keepdim)
     if input.dtype.category < 2:
         input = to(input, dtypes.get_default_dtype())
     return logsumexp_op(input, dims=dims, keepdim=keepdim)

@@ -114,15 +114,17 @@ def rrelu(
 ) -> Tensor:
     """`leaky_relu` with a slope drawn from `[lower, upper)` for each element.
 
-    Outside of training the slope is their mean. Source: Xu et al., 2015.
+    Outside of training the slope is their mean. The result has the ordinary order of dimensions.
+    Source: Xu et al., 2015.
     """
     if lower > upper:
         raise RuntimeError(f"rrelu: lower bound {lower} should be less than upper bound {upper}")
+    x: Any = input if inplace else input.contiguous()  # type: ignore[attr-defined]
     if not training:
-        return leaky_relu(input, (lower + upper) / 2, inplace)
-    slope = input.detach().clone().uniform_(lower, upper, generator=generator)  # type: ignore[attr-defined]
-    out = where(input > 0, input, input * slope)
-    return input.copy_(out) if inplace else out  # type: ignore[attr-defined]
+        return leaky_relu(x, (lower + upper) / 2, inplace)
+    slope = x.detach().clone().uniform_(lower, upper, generator=generator)
+    out = where(x > 0, x, x * slope)
+    return x.copy_(out) if inplace else out
 
 
 for _f in (prelu, tanhshrink, softsign, sigmoid, tanh, rrelu):

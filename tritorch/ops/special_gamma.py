@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import errors
 from ..dtypes import finfo
 from ..op import primitive
 from ..runtime import host, parallel
@@ -198,6 +199,7 @@ def multigammaln(input: Tensor, p: int) -> Tensor:
     """
     if p < 1:
         raise RuntimeError(f"multigammaln: p has to be greater than or equal to 1, got {p}")
+    errors.check_dtype("multigammaln", input.dtype, "integral", "floating")
     x = input if input.dtype.category > 1 else input.float()
     terms = [lgamma(x - i / 2) for i in range(p)]
     return sum(terms[1:], terms[0]) + p * (p - 1) / 4 * math.log(math.pi)

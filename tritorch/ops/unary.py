@@ -26,7 +26,15 @@ _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 _BOOL, _COMPLEX, _NOT_FLOAT = ("bool",), ("complex",), ("bool", "integral")
 
 neg = unary("neg", np.negative, "negative", "__neg__", deny=_BOOL, vjp=lambda g: -g)
-abs = unary("abs", np.absolute, "absolute", "__abs__", result="real", vjp=lambda g, x: g * x.sgn())
+abs = unary(
+    "abs",
+    np.absolute,
+    "absolute",
+    "__abs__",
+    result="real",
+    deny=("bool",),
+    vjp=lambda g, x: g * x.sgn(),
+)
 sign = unary("sign", arithmetic_loops.sgn, deny=_COMPLEX, vjp=zero)
 sgn = unary("sgn", arithmetic_loops.sgn, vjp=_sgn_vjp)
 square = unary("square", np.square, result="number", vjp=lambda g, x: g * (2 * conj(x)))

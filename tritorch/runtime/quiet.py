@@ -6,6 +6,7 @@ its context variable takes 0.1 us. Where NumPy has no such variable, `errstate` 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ try:
     from numpy._core.umath import _extobj_contextvar as _variable, _make_extobj
 
     _ignore = _make_extobj(all="ignore")
-    enter, leave = (lambda: _variable.set(_ignore)), _variable.reset
+    enter, leave = functools.partial(_variable.set, _ignore), _variable.reset
     _variable.reset(enter())
 except (ImportError, AttributeError, TypeError):
 
