@@ -28,6 +28,8 @@ LAYERS = (
         "allowed",
         "serialization_writer",
         "torch_files",
+        "torch_objects",
+        "torch_writer",
         "unpickle",
         "linalg",
         "fft",

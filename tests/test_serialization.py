@@ -35,8 +35,7 @@ def same(a: Any, b: Any) -> bool:
         equal = a._data.tobytes() == b._data.tobytes()
         return a.dtype is b.dtype and a.shape == b.shape and a.stride() == b.stride() and equal
     if isinstance(a, dict):
-        kind = dict if isinstance(a, defaultdict) else type(a)
-        return type(b) is kind and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+        return type(b) is type(a) and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and (a == b or a != a)
@@ -143,6 +142,15 @@ def test_other_programs_can_read_it_and_the_other_way(tmp_path: Path) -> None:
     assert load(tmp_path / "b.safetensors")["x"].tolist() == [0, 1, 2]
 
 
+def test_tensors_without_data() -> None:
+    out = again({"x": torch.ones(2, 3, device="meta").t()})["x"]
+    assert out.is_meta and out.shape == (3, 2)
+    file = io.BytesIO()
+    file.name = "x.safetensors"
+    with pytest.raises(TypeError, match="meta device"):
+        save({"x": torch.ones(2, device="meta")}, file)
+
+
 def test_names_may_collide() -> None:
     out = again({"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}, "__metadata__": torch.ones(2)})
     assert out["a.b"] == 0 and out["a"]["b"] == 1 and out["__metadata__"].shape == (2,)
@@ -174,7 +182,6 @@ Local = local()  # of a name under which pickle does not find it
         ({"net": nn.Sequential(Local())}, TypeError, "Sequential at net: .*state_dict"),
         ([1, {"a": open}, {"b": iter}, (len, (v for v in "x"))], TypeError, "generator at 3.1"),
         (lambda: 1, TypeError, "function at the object itself"),
-        ({"x": torch.ones(2, device="meta")}, TypeError, "meta device"),
     ],
 )
 def test_what_cannot_be_saved(obj: Any, error: type, words: str) -> None:
@@ -194,21 +201,32 @@ def test_cycles_are_refused() -> None:
 # -- damage ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def content() -> bytes:
-    file = io.BytesIO()
-    save({"x": torch.arange(20), "n": {"y": torch.ones(3, 3).t(), "z": 1.5}}, file)
-    return file.getvalue()
+WHOLE = {"x": torch.arange(20), "n": {"y": torch.ones(3, 3).t(), "z": 1.5}}
+
+
+def content_of(name: str, folder: Path) -> bytes:
+    save(WHOLE, folder / name)
+    return (folder / name).read_bytes()
+
+
+@pytest.fixture(params=["x.safetensors", "x.pt"])
+def content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
+    return content_of(request.param, tmp_path)
 
 
 def test_every_flipped_bit_is_noticed(content: bytes, tmp_path: Path) -> None:
-    rng, path = random.Random(0), tmp_path / "damaged.st"
+    """Or it changes nothing, where it lies between the records of an archive."""
+    rng, path, harmless = random.Random(0), tmp_path / "damaged.st", 0
     for _ in range(1000):
         damaged = bytearray(content)
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"damaged\.st: "):
-            load(path)
+        try:
+            assert same(load(path), WHOLE)
+            harmless += 1
+        except CheckpointError as error:
+            assert "damaged.st: " in str(error)
+    assert harmless < (700 if content[:2] == b"PK" else 1)
 
 
 def test_every_cut_is_noticed(content: bytes, tmp_path: Path) -> None:
@@ -220,7 +238,8 @@ def test_every_cut_is_noticed(content: bytes, tmp_path: Path) -> None:
                 load(path, mmap=mmap)
 
 
-def test_header_that_lies(content: bytes) -> None:
+def test_header_that_lies(tmp_path: Path) -> None:
+    content = content_of("x.safetensors", tmp_path)
     n = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + n])
     for change in (

@@ -383,6 +383,175 @@ def test_files_that_pytorch_wrote(new: bool, tmp_path: Path) -> None:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("new", [True, False], ids=["archive", "row"])
+def test_pytorch_reads_what_we_write(new: bool, tmp_path: Path) -> None:
+    oracle = pytest.importorskip("torch")
+
+    def through(obj: Any, **how: Any) -> Any:
+        torch.save(obj, tmp_path / "x.pt", _use_new_zipfile_serialization=new)
+        return oracle.load(tmp_path / "x.pt", **how)
+
+    names = (
+        "uint8 uint16 uint32 uint64 int8 int16 int32 int64 bool float16 bfloat16 float32 float64"
+    )
+    for name in f"{names} float8_e4m3fn float8_e5m2 complex64 complex128".split():
+        if not new and (name.startswith("float8") or name in ("uint16", "uint32", "uint64")):
+            continue  # PyTorch does not read what it writes of these in a row
+        x = torch.arange(24).view(4, 6).to(getattr(torch, name))
+        parts = {"x": x, "t": x.t(), "s": x[1:, ::2], "e": x[:0].clone()}
+        out = through(parts)
+        for k, want in parts.items():
+            assert out[k].dtype is getattr(oracle, name) and out[k].shape == want.shape
+            assert out[k].stride() == want.stride()
+            values = want.to(torch.complex128).numpy()
+            np.testing.assert_array_equal(out[k].to(oracle.complex128).numpy(), values, name)
+        assert out["x"].data_ptr() == out["t"].data_ptr() == out["s"].data_ptr() - 6 * x.itemsize
+    if new:
+        base = torch.arange(6, dtype=torch.int32)
+        views = {"bytes": base.view(torch.uint8)[1:], "floats": base.view(torch.float32)}
+        out = through({"ints": base, **views})
+        out["ints"].fill_(-1)
+        assert out["bytes"].tolist() == [255] * 23 and out["floats"].isnan().all()
+    same(PLAIN, through(PLAIN))
+    arrays = through({"a": np.arange(3), "n": np.float32(0.5)}, weights_only=False)
+    assert arrays["a"].tolist() == [0, 1, 2] and arrays["n"] == 0.5
+    same(through({"m": torch.ones(2, 3, device="meta")})["m"].is_meta, True)
+
+
+class Settings:
+    """What a program keeps beside its weights."""
+
+    def __init__(self) -> None:
+        self.rate = 0.1
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("new", [True, False], ids=["archive", "row"])
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code:UserWarning")
+def test_objects_that_pytorch_wrote(new: bool, tmp_path: Path) -> None:
+    oracle = pytest.importorskip("torch")
+    net = oracle.nn.Sequential(
+        oracle.nn.Conv2d(1, 2, 3, padding=1),
+        oracle.nn.BatchNorm2d(2),
+        oracle.nn.ReLU(),
+        oracle.nn.Flatten(),
+        oracle.nn.LSTM(18, 3),
+    ).eval()
+    path = tmp_path / "x.pt"
+    saved = {"net": net, "settings": Settings()}
+    oracle.save(saved, path, _use_new_zipfile_serialization=new)
+    with pytest.raises(CheckpointError, match="Weights only load failed"):
+        load(path)
+    with pytest.raises(pickle.UnpicklingError, match="weights_only=False"):
+        load(path)
+    found = load(path, weights_only=False)
+    assert found["settings"].rate == 0.1 and type(found["net"]) is nn.Sequential
+    x = np.random.default_rng(0).standard_normal((4, 1, 3, 3)).astype(np.float32)
+    out, expected = found["net"](torch.from_numpy(x))[0], net(oracle.from_numpy(x))[0]
+    np.testing.assert_allclose(out.detach(), expected.detach(), rtol=1e-4, atol=1e-5)
+    oracle.save([Settings()], path, _use_new_zipfile_serialization=new)
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == [f"{__name__}.Settings"]
+    with torch.serialization.safe_globals([Settings]):
+        assert load(path)[0].rate == 0.1
+
+
+@pytest.mark.oracle
+def test_files_without_checksums(tmp_path: Path) -> None:
+    oracle = pytest.importorskip("torch")
+    oracle.serialization.set_crc32_options(False)
+    try:
+        oracle.save(oracle.ones(3), tmp_path / "x")
+    finally:
+        oracle.serialization.set_crc32_options(True)
+    assert load(tmp_path / "x").tolist() == [1, 1, 1]
+
+
+def test_checksums_may_be_left_unread(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    save(torch.zeros(4, dtype=torch.uint8), file)
+    content = bytearray(file.getvalue())
+    content[content.index(b"archive/data/0") + 64 : -1].index(0)
+    start = content.index(b"Z\0\0\0\0") + 1
+    content[start] = 7
+    with pytest.raises(CheckpointError, match="checksum"):
+        load(io.BytesIO(content))
+    torch.serialization.set_crc32_options(False)
+    try:
+        assert load(io.BytesIO(content)).tolist() == [7, 0, 0, 0]
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.serialization.get_crc32_options()
+
+
+def test_maps_may_be_shared(tmp_path: Path) -> None:
+    import mmap
+
+    save(torch.zeros(4), tmp_path / "x")
+    with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
+        load(tmp_path / "x", mmap=True).fill_(1)
+    load(tmp_path / "x", mmap=True).fill_(2)
+    assert load(tmp_path / "x", mmap=True).tolist() == [1] * 4
+    with pytest.raises(ValueError, match="Invalid argument"):
+        torch.serialization.set_default_mmap_options(0)
+    assert torch.serialization.get_default_mmap_options() == mmap.MAP_PRIVATE
+
+
+def test_locations() -> None:
+    file = io.BytesIO()
+    save(torch.ones(2), file)
+    back = torch.serialization.default_restore_location
+    kinds = ["meta", torch.device("meta"), {"cpu": "meta"}, lambda x, at: back(x, "meta")]
+    for where in kinds:
+        assert load(io.BytesIO(file.getvalue()), where).is_meta
+    assert load(io.BytesIO(file.getvalue()), lambda x, at: None).tolist() == [1, 1]
+
+
+PLAIN = {
+    "numbers": [None, True, 3, -(1 << 70), 1.5, 1 + 2j, float("inf")],
+    ("a", 1): ("é", b"\0\xff", {1, 2}, [], (), {}),
+    "ordered": OrderedDict(b=1, a=OrderedDict()),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("new", [True, False], ids=["archive", "row"])
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "LBFGS", "Adafactor", "Rprop"])
+def test_pytorch_goes_on_from_our_state_of_training(kind: str, new: bool, tmp_path: Path) -> None:
+    oracle = pytest.importorskip("torch")
+
+    def parts(lib: Any) -> tuple[Any, Any, Any]:
+        net = lib.nn.Sequential(lib.nn.Linear(3, 4, bias=False), lib.nn.BatchNorm1d(4))
+        settings = {"momentum": 0.9} if kind == "SGD" else {}
+        step = getattr(lib.optim, kind)(net.parameters(), **settings)
+        return net, step, lib.optim.lr_scheduler.MultiStepLR(step, [1, 2])
+
+    def go(lib: Any, net: Any, step: Any, schedule: Any) -> None:
+        def loss() -> Any:
+            step.zero_grad()
+            out = net(lib.arange(12.0).view(4, 3).sin() * 2).pow(3).sum()
+            out.backward()
+            return out
+
+        step.step(loss)
+        schedule.step()
+
+    ours, theirs = parts(torch), parts(oracle)
+    go(torch, *ours)
+    states = [part.state_dict() for part in ours]
+    torch.save([*states, ours[0][0].weight], tmp_path / "x", _use_new_zipfile_serialization=new)
+    *found, weight = oracle.load(tmp_path / "x")
+    assert type(weight) is oracle.nn.Parameter and weight.requires_grad
+    assert found[0]._metadata == states[0]._metadata
+    for part, state in zip(theirs, found):
+        part.load_state_dict(state)
+    go(torch, *ours)
+    go(oracle, *theirs)
+    for name, value in ours[0].state_dict().items():
+        expected = theirs[0].state_dict()[name]
+        np.testing.assert_allclose(value.numpy(), expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("new", [True, False], ids=["archive", "row"])
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "LBFGS", "Adafactor", "Rprop"])
 def test_state_of_training_that_pytorch_wrote(kind: str, new: bool, tmp_path: Path) -> None:
     oracle = pytest.importorskip("torch")

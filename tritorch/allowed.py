@@ -16,6 +16,7 @@ from .unpickle import Builder, UnpickleError, unpickle
 
 Listed = type | Callable | tuple[Any, str]
 _listed: dict[str, Any] = {}  # by the path that a pickle names
+_asked: list[list[str]] = []  # where what is not listed is noted
 _LAYERS = f"{__name__.partition('.')[0]}.nn."
 
 
@@ -70,30 +71,55 @@ def safe_globals(safe_globals: Sequence[Listed]) -> Iterator[None]:
         _listed.update(before)
 
 
+def listed(path: str) -> Any:
+    """What is listed under a path, for a pickle to call; None where nothing is."""
+    return _builder(_listed[path]) if path in _listed else None
+
+
+def unlisted(path: str, why: str) -> Builder:
+    """Refuses what a pickle names, except where that is only noted."""
+    if _asked:
+        _asked[-1].append(path)
+        return Builder(_Nothing)
+    raise UnpickleError(
+        f"Weights only load failed: {why}. If you trust it, list it by "
+        "serialization.add_safe_globals([...]) or in a block of serialization.safe_globals([...]); "
+        "or load(..., weights_only=False) makes any object, for a file that you trust"
+    )
+
+
+class _Nothing:
+    """Stands for an object that is not made."""
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def noting(asked: list[str]) -> Iterator[None]:
+    """A block in which nothing is refused, nor made: what is not listed is noted."""
+    _asked.append(asked)
+    try:
+        yield
+    finally:
+        _asked.pop()
+
+
 def make(data: bytes, tensors: Sequence[Any]) -> Any:
     """The object of a pickle, of listed classes only; `tensors` are what it names by number.
 
     Raises:
         UnpickleError: it names something that is not listed, or is damaged.
     """
-    return unpickle(data, _find, tensors.__getitem__, _restore)
+    return unpickle(data, _find, tensors.__getitem__, restore)
 
 
 def _find(module: str, name: str) -> Any:
     from .torch_files import CONTAINERS
 
     path = f"{module}.{name}"
-    if path in _listed:
-        return _builder(_listed[path])
-    found = CONTAINERS.get(path) or _of_nn(module, name)
-    if found is None:
-        raise UnpickleError(
-            f"it names {path[:200]}, which is not listed. If you trust it, list it by "
-            "serialization.add_safe_globals([...]) or in a block of "
-            "serialization.safe_globals([...]); or load(..., weights_only=False) makes any object, "
-            "for a file that you trust"
-        )
-    return found
+    found = listed(path) or CONTAINERS.get(path) or _of_nn(module, name)
+    return found or unlisted(path, f"it names {path[:200]}, which is not listed")
 
 
 def _builder(item: Any) -> Any:
@@ -121,12 +147,14 @@ def _uncalled(*args: Any) -> None:
     raise UnpickleError("it calls a class of layers")
 
 
-def _restore(target: Any, state: Any) -> int:
+def restore(target: Any, state: Any) -> int:
     """Give an object its state; the number of elements that this took."""
+    if isinstance(target, _Nothing):
+        return 1
     if not (_is_layer(type(target)) or any(type(target) is kind for kind in _listed.values())):
-        from .torch_files import restore
+        from . import torch_files
 
-        return restore(target, state)
+        return torch_files.restore(target, state)
     if hasattr(target, "__setstate__"):
         target.__setstate__(state)
         return 1

@@ -1,7 +1,7 @@
-"""`save` and `load`: nested structures of tensors in one safetensors file.
+"""`save` and `load`: nested structures of tensors in a file of PyTorch's, or of safetensors.
 
-The tensors are stored under the path that leads to them ("model.fc.weight"), so that any program
-that reads safetensors can use them; what holds them together is JSON in the metadata of the file.
+In the latter the tensors are stored under the path that leads to them ("model.fc.weight"), so that
+any program that reads safetensors can use them; what holds them together is JSON in its metadata.
 Nothing in a file is executed, except where `load` is told `weights_only=False`: then objects of
 classes, such as a whole module, are made again by pickle. Without it they are read as data, and
 made if all of their classes are listed (`allowed.py`).
@@ -21,16 +21,18 @@ import secrets
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from mmap import MAP_PRIVATE, MAP_SHARED
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import dtypes
+from . import dtypes, torch_writer
 from .allowed import (
     add_safe_globals as add_safe_globals,
     clear_safe_globals as clear_safe_globals,
     get_safe_globals as get_safe_globals,
     make,
+    noting,
     safe_globals as safe_globals,
 )
 from .device import CPU, device as Device
@@ -46,8 +48,71 @@ __all__ = ["CheckpointError", "add_safe_globals", "load", "safe_globals", "save"
 _KEY, _CHECK = "tritorch", "tritorch.crc32"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(RuntimeError, pickle.UnpicklingError):
     """A file that is damaged, or none that `save` wrote; the message begins with its name."""
+
+
+class _Options:
+    """Whether checksums of PyTorch's archives are looked at; how files are mapped."""
+
+    crc32 = True
+    mmap = MAP_PRIVATE
+
+
+options = _Options()
+
+
+def set_crc32_options(compute_crc32: bool) -> None:
+    """Whether checksums of the storages in PyTorch's archives are looked at."""
+    options.crc32 = compute_crc32
+
+
+def get_crc32_options() -> bool:
+    """Whether they are."""
+    return options.crc32
+
+
+class set_default_mmap_options:
+    """How `load(..., mmap=True)` maps files from now on, or in a block: `mmap.MAP_PRIVATE`, so that
+    changes stay in memory, or `mmap.MAP_SHARED`, so that they go to the file."""
+
+    def __init__(self, flags: int) -> None:
+        if flags not in (MAP_PRIVATE, MAP_SHARED):
+            raise ValueError(f"Invalid argument in function set_default_mmap_options: {flags}")
+        self.prev, options.mmap = options.mmap, flags
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        options.mmap = self.prev
+
+
+def get_default_mmap_options() -> int:
+    """How they are mapped."""
+    return options.mmap
+
+
+def default_restore_location(storage: Tensor, location: str) -> Tensor:
+    """The tensor on a device, as a `map_location` of one's own may return it."""
+    return located(storage, device_of(location), None)
+
+
+def get_unsafe_globals_in_checkpoint(f: str | os.PathLike | BinaryIO) -> list[str]:
+    """What a file names that `load` makes only where it is listed, or where the file is trusted.
+
+    Example:
+        >>> import io, tritorch as torch
+        >>> from datetime import timedelta
+        >>> file = io.BytesIO()
+        >>> torch.save([timedelta(hours=2)], file)
+        >>> torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(file.getvalue()))
+        ['datetime.timedelta']
+    """
+    asked: list[str] = []
+    with noting(asked), contextlib.suppress(CheckpointError):
+        load(f, "meta")
+    return list(dict.fromkeys(asked))
 
 
 # -- saving -------------------------------------------------------------------------------------
@@ -63,9 +128,11 @@ def save(
 ) -> None:
     """Write tensors in nested dicts, lists and tuples, with numbers, strings, None and dtypes.
 
-    An object of any other class, such as a whole module, is pickled, its tensors aside: `load`
-    gives it back only with `weights_only=False`. `state_dict()` is the better thing to save.
-    What concerns pickle's zip files makes no difference: the file is a safetensors file.
+    The file is one of PyTorch's, which `torch.load` reads, of the form before zip archives with
+    `_use_new_zipfile_serialization=False`. A name that ends in `.safetensors` makes it a
+    safetensors file. So does an object of any other class, such as a whole module: it is pickled,
+    its tensors aside, and `load` gives it back only with `weights_only=False`. `state_dict()` is
+    the better thing to save.
 
     Tensors that share memory share it again after loading. A file appears complete or not at all:
     it is written beside its place, flushed to the disk and then renamed.
@@ -77,14 +144,15 @@ def save(
         >>> torch.load(io.BytesIO(file.getvalue()))
         {'x': tensor([0, 1, 2]), 'epoch': 7}
     """
-    from safetensors.numpy import save as to_bytes, save_file
-
-    writer = Writer(obj)
-    tree = {"format": FORMAT, "tree": writer.tree, "checksums": writer.checksums()}
-    text = json.dumps(tree, separators=(",", ":"))
-    metadata = {_KEY: text, _CHECK: str(zlib.crc32(text.encode()))}
+    name = str(getattr(f, "name", "") if hasattr(f, "write") else os.fspath(f))  # type: ignore
+    write = None
+    if not name.endswith(".safetensors"):
+        write = _torch_form(obj, pickle_protocol, _use_new_zipfile_serialization)
+    write = write or _safetensors_form(obj)
     if hasattr(f, "write"):
-        f.write(to_bytes(writer.arrays, metadata))  # type: ignore[union-attr]
+        buffer = io.BytesIO()
+        write(buffer)
+        f.write(buffer.getbuffer())  # type: ignore[union-attr]
         return
     path = os.path.realpath(os.fspath(f))  # type: ignore[arg-type]
     if not os.path.isdir(os.path.dirname(path)):
@@ -94,7 +162,7 @@ def save(
         with open(temporary, "xb"):  # fails here where the folder is missing or not writable
             pass
         mode = os.stat(path if os.path.exists(path) else temporary).st_mode & 0o777
-        save_file(writer.arrays, temporary, metadata)
+        write(temporary)
         os.chmod(temporary, mode)
         _flush(temporary, os.O_RDWR)
         os.replace(temporary, path)
@@ -104,6 +172,41 @@ def save(
         raise
     with contextlib.suppress(OSError):  # not every system can flush a folder
         _flush(os.path.dirname(path), os.O_RDONLY)
+
+
+Write = Callable[[str | BinaryIO], None]  # to a name, or to a file object
+
+
+def _torch_form(obj: Any, protocol: int, archive: bool) -> Write | None:
+    """What writes an object as PyTorch does; None for objects of classes."""
+    data = torch_writer.Data(obj)
+
+    def write(target: str | BinaryIO) -> None:
+        with open(target, "wb") if isinstance(target, str) else contextlib.nullcontext(target) as f:
+            if archive:
+                torch_writer.write_archive(obj, data, f, "archive", protocol)
+            else:
+                torch_writer.write_row(obj, data, f, protocol)
+
+    return write if data.whole else None
+
+
+def _safetensors_form(obj: Any) -> Write:
+    """What writes an object as a safetensors file."""
+    from safetensors.numpy import save as to_bytes, save_file
+
+    writer = Writer(obj)
+    tree = {"format": FORMAT, "tree": writer.tree, "checksums": writer.checksums()}
+    text = json.dumps(tree, separators=(",", ":"))
+    metadata = {_KEY: text, _CHECK: str(zlib.crc32(text.encode()))}
+
+    def write(target: str | BinaryIO) -> None:
+        if isinstance(target, str):
+            save_file(writer.arrays, target, metadata)
+        else:
+            target.write(to_bytes(writer.arrays, metadata))
+
+    return write
 
 
 def _flush(path: str, flags: int) -> None:
@@ -149,7 +252,8 @@ def load(
         return _parse(name, data.size, lambda a, b: data[a:b].copy(), map_location, trusted)
     name, size = os.fspath(f), os.path.getsize(f)  # type: ignore[arg-type]
     if mmap and size:
-        mapped = np.asarray(np.memmap(name, np.uint8, "c"))  # of the class that operators know
+        mode = "c" if options.mmap == MAP_PRIVATE else "r+"
+        mapped = np.asarray(np.memmap(name, np.uint8, mode))  # of the class that operators know
         return _parse(name, size, lambda a, b: mapped[a:b], map_location, trusted, checks=False)
     with open(name, "rb") as file:
         return _parse(name, size, functools.partial(_read, file), map_location, trusted)
@@ -166,7 +270,7 @@ def _parse(
     from . import torch_files
 
     try:
-        return torch_files.load(size, read, where, checks)
+        return torch_files.load(size, read, where, checks and options.crc32, trusted)
     except torch_files.DAMAGE as error:
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{name}: {said}") from error

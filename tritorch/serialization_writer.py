@@ -50,7 +50,7 @@ class Writer:
     def __init__(self, obj: Any) -> None:
         self.arrays: dict[str, np.ndarray] = {}
         self.found: list[tuple[dict[str, Any], np.ndarray, str]] = []
-        self.moved: dict[int, tuple[Any, np.ndarray]] = {}
+        self.hosted = Hosted()
         self.open: set[int] = set()
         self.tree = self.encode(obj, ())
         self.place()
@@ -144,35 +144,14 @@ class Writer:
                 cell["class"] = name
         if t.requires_grad:
             cell["grad"] = True
-        data = t._data
-        if data.__class__ is not np.ndarray:
+        if not t.is_cpu:
             cell["device"] = str(t.device)
-            data = self.on_host(t)
-        self.found.append((cell, data, ".".join(path)))
+        self.found.append((cell, self.hosted(t), ".".join(path)))
         return cell
-
-    def on_host(self, t: Tensor) -> np.ndarray:
-        """A copy of a tensor on a device; one for all tensors that are the same memory."""
-        data = t._data
-        key = (data.ptr, tuple(data.shape), tuple(data.strides), data.dtype.name)
-        if key not in self.moved:
-            self.moved[key] = (data, to(t.detach(), "cpu")._data)  # type: ignore[index]
-        return self.moved[key][1]  # type: ignore[index]
 
     def place(self) -> None:
         """Decide which array each tensor is stored in: memory that overlaps is stored once."""
-        spans = sorted(
-            (np.lib.array_utils.byte_bounds(a) if a.size else (-1, -1), i)
-            for i, (_, a, _) in enumerate(self.found)
-        )
-        groups: list[list[int]] = []
-        end = -1
-        for (low, high), i in spans:
-            if low < 0 or low >= end or not groups:
-                groups.append([])
-            groups[-1].append(i)
-            end = max(end, high)
-        for group in sorted(sorted(g) for g in groups):
+        for group in together([a for _, a, _ in self.found]):
             self.store([self.found[i] for i in group])
 
     def store(self, group: list[tuple[dict[str, Any], np.ndarray, str]]) -> None:
@@ -196,7 +175,7 @@ class Writer:
             return
         bounds = [np.lib.array_utils.byte_bounds(a) for _, a, _ in group]
         low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-        self.arrays[name] = _memory(group, low, high)
+        self.arrays[name] = memory_of([a for _, a, _ in group], low, high)
         for cell, a, _ in group:
             cell.update(_named(cell, name), dtype=dtypes.of(a.dtype).name, shape=list(a.shape))
             cell.update(strides=list(a.strides), offset=address_of(a) - low)
@@ -206,6 +185,37 @@ class Writer:
         while name in self.arrays or name == "__metadata__":
             name, n = f"{path}#{n}", n + 1
         return name
+
+
+class Hosted:
+    """The arrays of tensors; of those on a device copies, one for all that are the same memory."""
+
+    def __init__(self) -> None:
+        self.moved: dict[tuple, tuple[Any, np.ndarray]] = {}
+
+    def __call__(self, t: Tensor) -> np.ndarray:
+        data = t._data
+        if data.__class__ is np.ndarray:
+            return data
+        key = (data.ptr, tuple(data.shape), tuple(data.strides), data.dtype.name)
+        if key not in self.moved:
+            self.moved[key] = (data, to(t.detach(), "cpu")._data)
+        return self.moved[key][1]
+
+
+def together(arrays: list[np.ndarray]) -> list[list[int]]:
+    """Which arrays lie in one piece of memory, by their indices, in order."""
+    spans = sorted(
+        (np.lib.array_utils.byte_bounds(a) if a.size else (-1, -1), i) for i, a in enumerate(arrays)
+    )
+    groups: list[list[int]] = []
+    end = -1
+    for (low, high), i in spans:
+        if low < 0 or low >= end or not groups:
+            groups.append([])
+        groups[-1].append(i)
+        end = max(end, high)
+    return sorted(sorted(g) for g in groups)
 
 
 def _named(cell: dict[str, Any], name: str) -> dict[str, str]:
@@ -227,10 +237,10 @@ def _storable(a: np.ndarray) -> np.ndarray:
     return a[..., None].view(np.float64) if a.dtype == np.complex128 else a
 
 
-def _memory(group: list[tuple[dict, np.ndarray, str]], low: int, high: int) -> np.ndarray:
+def memory_of(arrays: list[np.ndarray], low: int, high: int) -> np.ndarray:
     """The bytes of memory from `low` up to `high` that the arrays use; 0 between them."""
     out = np.zeros(high - low, np.uint8)
-    for _, a, _ in group:
+    for a in arrays:
         at = out[address_of(a) - low :]
         view = np.lib.stride_tricks.as_strided(at.view(), (*a.shape, a.itemsize), (*a.strides, 1))
         raw = np.ascontiguousarray(a).reshape(a.shape).view(f"V{a.itemsize}")[..., None]

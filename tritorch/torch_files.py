@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dtypes, formats
+from .allowed import listed, restore as restore_listed, unlisted
 from .device import device as Device
 from .dtypes import DType
 from .ops.create import empty
@@ -54,38 +55,43 @@ class Memory(NamedTuple):
     owner: Tensor
 
 
-def load(size: int, read: Read, where: Any, checks: bool) -> Any:
+def load(size: int, read: Read, where: Any, checks: bool, trusted: bool) -> Any:
     """The object of a file of `size` bytes that `read(start, end)` reads.
 
     `where` is `map_location`; `checks` says whether the checksums of storages are looked at. A
-    damaged file raises one of DAMAGE.
+    damaged file raises one of DAMAGE. `trusted` makes objects of any class.
     """
     if read(0, 4).tobytes() == b"PK\x03\x04":
-        return _Archive(size, read, where, checks).load()
-    return _Legacy(size, read, where).load()
+        return _Archive(size, read, where, trusted, checks).load()
+    return _Legacy(size, read, where, trusted).load()
 
 
 class _File:
     """What both forms share: storages by their key, and tensors of them."""
 
-    def __init__(self, size: int, read: Read, where: Any) -> None:
-        self.size, self.read, self.where = size, read, where
+    def __init__(self, size: int, read: Read, where: Any, trusted: bool) -> None:
+        self.size, self.read, self.where, self.trusted = size, read, where, trusted
         self.left = size  # bytes of storages that may still be read: each belongs to one
         self.memory: dict[str, Memory] = {}
 
     def unpickle(self, data: bytes, at: int = 0) -> Any:
-        return unpickle(data, self.find, self.storage, restore, at)
+        if self.trusted:
+            from . import torch_objects
+
+            return torch_objects.load(data[at:], self)
+        return unpickle(data, self.find, self.storage, restore_listed, at)
 
     def find(self, module: str, name: str) -> Any:
         path = f"{module}.{name}"
-        if path in _METHODS:
-            return Builder(getattr(self, _METHODS[path]))
-        if path not in _KNOWN:
-            raise UnpickleError(
-                f"it holds a {path[:200]}, which is no data; save a state dict of tensors, "
-                "numbers and strings there"
-            )
-        return _KNOWN[path]
+        if path in METHODS:
+            return Builder(getattr(self, METHODS[path]))
+        if path in KNOWN:
+            return KNOWN[path]
+        why = (
+            f"it holds a {path[:200]}, which is no data; save a state dict of tensors, numbers and "
+            "strings there"
+        )
+        return listed(path) or unlisted(path, why)
 
     def storage(self, id: Any) -> Memory:
         if not isinstance(id, tuple) or len(id) not in (5, 6) or id[0] != "storage":
@@ -189,11 +195,12 @@ def _dense(shape: tuple, strides: tuple) -> bool:
 class _Archive(_File):
     """The zip form."""
 
-    def __init__(self, size: int, read: Read, where: Any, checks: bool) -> None:
-        super().__init__(size, read, where)
-        self.checks = checks
+    def __init__(self, size: int, read: Read, where: Any, trusted: bool, checks: bool) -> None:
+        super().__init__(size, read, where, trusted)
         with zipfile.ZipFile(io.BufferedReader(_Window(size, read))) as archive:
             self.records = {info.filename: info for info in archive.infolist()}
+        self.sums = any(info.CRC for info in self.records.values())  # it may be saved without
+        self.checks = checks and self.sums
         pickles = [k for k in self.records if k.endswith("/data.pkl") and k.count("/") == 1]
         if len(pickles) != 1:
             raise UnpickleError("it is a zip archive, but none that torch.save wrote")
@@ -208,7 +215,7 @@ class _Archive(_File):
 
     def record(self, name: str, default: bytes = b"") -> bytes:
         info = self.records.get(self.folder + name)
-        return default if info is None else self.content(info, True).tobytes()
+        return default if info is None else self.content(info, self.sums).tobytes()
 
     def bytes_of(self, key: str, size: int) -> np.ndarray:
         info = self.records.get(f"{self.folder}data/{key}")
@@ -227,7 +234,7 @@ class _Archive(_File):
         names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         out = self.claim(info.header_offset + _LOCAL + names, info.file_size)
         if check and zlib.crc32(out.data) != info.CRC:
-            raise UnpickleError(f"{info.filename!r} is damaged, or was saved without checksums")
+            raise UnpickleError(f"{info.filename!r} is damaged: its checksum is wrong")
         return out
 
 
@@ -264,8 +271,8 @@ class _Window(io.RawIOBase):
 class _Sizes(_File):
     """The sizes of the storages of an older file, which its pickle alone knows."""
 
-    def __init__(self, size: int, read: Read) -> None:
-        super().__init__(size, read, None)
+    def __init__(self, size: int, read: Read, trusted: bool) -> None:
+        super().__init__(size, read, None, trusted)
         self.sizes: dict[str, int] = {}
 
     def bytes_of(self, key: str, size: int) -> np.ndarray:
@@ -279,8 +286,8 @@ class _Sizes(_File):
 class _Legacy(_File):
     """The form before the zip archives."""
 
-    def __init__(self, size: int, read: Read, where: Any) -> None:
-        super().__init__(size, read, where)
+    def __init__(self, size: int, read: Read, where: Any, trusted: bool) -> None:
+        super().__init__(size, read, where, trusted)
         self.places: dict[str, tuple[int, int]] = {}
 
     def load(self) -> Any:
@@ -293,7 +300,7 @@ class _Legacy(_File):
             raise UnpickleError("it is a pickle, but none that torch.save wrote")
         if not isinstance(head[2], dict) or head[2].get("little_endian") is not True:
             raise UnpickleError("it was written on a machine that is not little-endian")
-        scan, behind = _Sizes(self.size, self.read), end_of(data, at)
+        scan, behind = _Sizes(self.size, self.read, self.trusted), end_of(data, at)
         scan.unpickle(data, at)
         self.find_storages(scan.sizes, self.unpickle(data, behind), end_of(data, behind))
         return self.unpickle(data, at)
@@ -432,7 +439,7 @@ def _layout(name: str) -> formats.layout:
 
 _PARAMETER, _TENSOR = object(), object()  # classes that are only compared with
 _TENSORS = "torch._utils._rebuild_tensor"
-_METHODS = {_TENSORS: "tensor", f"{_TENSORS}_v2": "tensor", f"{_TENSORS}_v3": "tensor_of"}
+METHODS = {_TENSORS: "tensor", f"{_TENSORS}_v2": "tensor", f"{_TENSORS}_v3": "tensor_of"}
 _PLAIN: dict[str, Any] = {
     "list": Builder(list, _length),
     "dict": Builder(lambda items=(): dict(_pairs(items)), _length),
@@ -444,7 +451,7 @@ _PLAIN: dict[str, Any] = {
     "bytearray": Builder(lambda *args: bytearray(_bytes(*args)), _length),
     "complex": Builder(_complex),
 }
-_KNOWN: dict[str, Any] = {
+KNOWN: dict[str, Any] = {
     **{f"builtins.{k}": v for k, v in _PLAIN.items()},
     **{f"__builtin__.{k}": v for k, v in _PLAIN.items()},
     "_codecs.encode": Builder(_bytes, _length),
@@ -470,13 +477,13 @@ _KNOWN: dict[str, Any] = {
     **{f"torch.cuda.{name}Storage": Kind(BY_NAME[d]) for d, name in TYPE_NAMES.items()},
 }
 for _core in ("numpy.core", "numpy._core"):
-    _KNOWN[f"{_core}.multiarray.scalar"] = Builder(_numpy_scalar)
-    _KNOWN[f"{_core}.multiarray._reconstruct"] = Builder(_numpy_array)
-    _KNOWN[f"{_core}.numeric._frombuffer"] = Builder(_numpy_of, _length)
+    KNOWN[f"{_core}.multiarray.scalar"] = Builder(_numpy_scalar)
+    KNOWN[f"{_core}.multiarray._reconstruct"] = Builder(_numpy_array)
+    KNOWN[f"{_core}.numeric._frombuffer"] = Builder(_numpy_of, _length)
 
 # What holds data in any pickle; files of PyTorch name its own classes besides.
 CONTAINERS: dict[str, Any] = {
-    **{path: found for path, found in _KNOWN.items() if not path.startswith("torch.")},
+    **{path: found for path, found in KNOWN.items() if not path.startswith("torch.")},
     **{f"{d.__class__.__module__}.{d.name}": d for d in dtypes.ALL},
     f"{Size.__module__}.Size": Builder(Size, _length),
     f"{Device.__module__}.device": Builder(Device),
