@@ -15,7 +15,7 @@ from .memory import Target
 
 MAX_X, MAX_YZ = (1 << 31) - 1, 65535  # programs in the first dimension of a grid, in the others
 MOST_REGISTERS, THREADS = 255, 2048  # registers of a thread; 2048 of them times warps fill the file
-ROOM = 1.125  # times the registers with which the assembler spilled a few
+ROOM = 1.125, 1.5, 2  # times the registers with which the assembler spilled, one after the other
 
 
 class Parameters(NamedTuple):
@@ -155,13 +155,16 @@ def compile_kernel(
     compiled = triton.compile(source, target=gpu, options=options)
     if target.backend != "cuda":
         return compiled
-    used = usage(compiled.asm["cubin"])
     most = min(MOST_REGISTERS, THREADS // options["num_warps"])
-    roomy = 8 * math.ceil(used.registers * ROOM / 8)
-    if not used.stack or roomy > most:
-        return compiled
-    roomier = triton.compile(source, target=gpu, options=options | {"maxnreg": roomy})
-    return roomier if usage(roomier.asm["cubin"]).stack < used.stack else compiled
+    used = usage(compiled.asm["cubin"])
+    for room in ROOM:
+        if not used.stack or used.registers == most:
+            break
+        options["maxnreg"] = min(most, 8 * math.ceil(used.registers * room / 8))
+        roomier = triton.compile(source, target=gpu, options=options)
+        if usage(roomier.asm["cubin"]).stack < used.stack:
+            compiled, used = roomier, usage(roomier.asm["cubin"])
+    return compiled
 
 
 def check_grid(grid: Any) -> None:
