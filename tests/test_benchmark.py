@@ -29,7 +29,12 @@ def test_one_run_of_a_number() -> None:
     assert clock.ticks == 202 and found.number_per_run == 200
     assert found.times == [0.25] == [found.median] == [found.mean] and found.iqr == 0
     text = repr(found)
-    assert "a: b" in text and "250.00 ms" in text and "1 measurement, 200 runs" in text
+    assert (
+        text.splitlines()[1] == "a"
+        and found.env == "b"
+        and "250.00 ms" in text
+        and "1 measurement, 200 runs" in text
+    )
 
 
 def test_blocks_fill_the_time() -> None:
@@ -67,3 +72,44 @@ def test_threads_and_code() -> None:
         benchmark.Timer("f();", language="c++")
     with pytest.raises(ValueError, match="use setup"):
         benchmark.Timer("f()", global_setup="int x;")
+
+
+def spec(sub_label: str, description: str, threads: int = 1) -> benchmark.TaskSpec:
+    return benchmark.TaskSpec("f()", "pass", "", "f", sub_label, description, None, threads)
+
+
+def test_measurements_side_by_side() -> None:
+    few, many = [2e-6, 2.02e-6], [9e-6, 9.1e-6, 20e-6, 8e-6]
+    found = [
+        benchmark.Measurement(1, few, spec("small", "new")),
+        benchmark.Measurement(1, [t * 2 for t in few], spec("small", "old")),
+        benchmark.Measurement(1, many, spec("large", "old")),
+        benchmark.Measurement(2, [8e-6], spec("small", "new", 4)),
+        benchmark.Measurement(1, few, spec("small", "new")),
+    ]
+    assert len(benchmark.Measurement.merge(found)) == 4
+    assert found[2].has_warnings and not found[0].has_warnings
+    assert found[2].significant_figures == 1 and found[0].significant_figures == 3
+    table = benchmark.Compare(found[:2])
+    table.extend_results(found[2:])
+    lines = str(table).splitlines()
+    assert lines[0].strip("[-]") == " f " and lines[1].split() == ["|", "new", "old"]
+    assert lines[3].split() == ["small", "|", "2.01", "4.02"]
+    assert lines[4].split() == ["large", "|", "9.05"]
+    assert lines[5].startswith("4 threads: -") and lines[6].split() == ["small", "|", "4"]
+    assert "microseconds (us)" in lines[-1] + lines[-2]
+    table.trim_significant_figures()
+    table.highlight_warnings()
+    table.colorize(rowwise=True)
+    text = str(table)
+    assert "(! 34%) 9" in text and "\033[92m\033[1m2.01" in text and "\033[91m4.02" in text
+    with pytest.raises(ValueError, match="instance of `Measurement`"):
+        table.extend_results([1])  # type: ignore[list-item]
+
+
+def test_specs() -> None:
+    task = benchmark.TaskSpec("f(x)", "x = 1", description="fast")
+    assert task.title == "f(x)" and task.setup_str() == "setup: x = 1"
+    assert task.summarize() == "f(x)\nfast\nsetup: x = 1"
+    with pytest.raises(ValueError, match="Python"):
+        benchmark.Timer("f()", language=benchmark.Language.CPP)

@@ -299,3 +299,97 @@ def test_no_nested_tensors(lib: Any, layer: dict, words: str) -> None:
         warnings.simplefilter("error")
         assert not lib.nn.TransformerEncoder(made, 1, None, False).use_nested_tensor
     assert encoder(lib).use_nested_tensor
+
+
+# -- small things beside modules ------------------------------------------------------------------
+
+
+def test_handles_and_marks(lib: Any) -> None:
+    handle_of = lib.utils.hooks.RemovableHandle
+    hooks: OrderedDict = OrderedDict()
+    notes: list = [OrderedDict(), OrderedDict()]
+    first, second = handle_of(hooks), handle_of(hooks, extra_dict=notes)
+    assert first.id < second.id < handle_of.next_id
+    for kept in (hooks, *notes):
+        kept[second.id] = print
+    with second:
+        pass
+    assert not hooks and not any(notes)
+
+
+def test_nodes_have_notes(lib: Any) -> None:
+    class Double(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.factor = 2
+            ctx.save_for_backward(x)
+            return x * ctx.factor
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * ctx.factor
+
+    x = lib.ones(2, requires_grad=True)
+    y = Double.apply(x)
+    node = y.grad_fn
+    node.metadata["seen"] = 1
+    assert y.grad_fn.metadata == {"seen": 1} and (x * 2).grad_fn.metadata == {}
+    assert node.factor == 2 and node.saved_tensors[0].tolist() == [1, 1]
+    assert node.needs_input_grad == (True,)
+    assert ".autograd.function.DoubleBackward object" in repr(node)
+    with pytest.raises(AttributeError):
+        node.nothing  # noqa: B018
+
+
+def test_batch_norms_without_statistics(lib: Any) -> None:
+    net = lib.nn.Sequential(lib.nn.Linear(2, 2), lib.nn.BatchNorm1d(2))
+    before = lib.nn.BatchNorm1d(2, track_running_stats=False)
+    assert lib.func.replace_all_batch_norm_modules_(net) is net
+    x = reals(lib, 4, 2)
+    assert net[1].running_mean is None and not net[1].track_running_stats
+    np.testing.assert_allclose(net[1](x).detach(), before(x).detach())
+    params = dict(net.named_parameters())
+    call = lib.func.vmap(lambda x: lib.func.functional_call(net, params, (x,)))
+    assert call(reals(lib, 3, 4, 2)).shape == (3, 4, 2)
+
+    def twice(x: Any) -> Any:
+        return x.clone().mul_(2)
+
+    assert lib.func.functionalize(twice)(x).tolist() == (x * 2).tolist()
+
+
+def test_pruned_again(lib: Any) -> None:
+    """A further method sees the weights as those before have left them."""
+    import importlib
+
+    prune = importlib.import_module(f"{lib.__name__}.nn.utils.prune")
+    layer = lib.nn.Linear(3, 2)
+    with lib.no_grad():
+        layer.weight.copy_(lib.tensor([[1.0, 5.0, 1.0], [3.0, 3.0, 3.0]]))
+    mask = lib.tensor([[1, 0, 1], [1, 1, 1]])
+    prune.custom_from_mask(layer, "weight", mask)
+    prune.ln_structured(layer, "weight", amount=1, n=2, dim=0)
+    assert layer.weight.tolist() == [[0, 0, 0], [3, 3, 3]]
+
+
+def test_rates_are_asked_for_by_their_name(lib: Any) -> None:
+    optimizer = lib.optim.SGD([lib.nn.Parameter(lib.ones(1))], 0.1)
+    schedule = lib.optim.lr_scheduler.StepLR(optimizer, 1)
+    with pytest.warns(UserWarning, match="please use `get_last_lr"):
+        schedule.get_lr()
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda n, x: n.Dropout2d()(x(3)), RuntimeError),
+        (lambda n, x: n.CrossMapLRN2d(2)(x(2, 3, 4)), ValueError),
+        (lambda n, x: n.AdaptiveAvgPool2d(2)(x(4, 4)), RuntimeError),
+        (lambda n, x: n.AdaptiveAvgPool2d((None, 2))(x(4, 4)), ValueError),
+        (lambda n, x: n.EmbeddingBag(5, 2)(x(2, 3)), RuntimeError),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:dropout2d:UserWarning")
+def test_bad_inputs(lib: Any, call: Any, kind: type) -> None:
+    with pytest.raises(kind):
+        call(lib.nn, lib.zeros)

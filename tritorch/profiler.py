@@ -171,7 +171,9 @@ class profile:
         acc_events: bool = False,
         use_cuda: bool | None = None,
         custom_trace_id_callback: Callable[[], str] | None = None,
+        post_processing_timeout_s: float | None = None,
     ) -> None:
+        self.custom_trace_id_callback = custom_trace_id_callback
         self.activities = set(activities) if activities else supported_activities()
         self.on_trace_ready = on_trace_ready
         self._action_of = schedule
@@ -256,7 +258,7 @@ class profile:
         """The sums over events of one name; `table()` of that shows them."""
         return self.events().key_averages(group_by_input_shape, group_by_stack_n)
 
-    def export_chrome_trace(self, path: Any) -> None:
+    def export_chrome_trace(self, path: Any, use_python_export: bool = False) -> None:
         """Write the events for chrome://tracing and ui.perfetto.dev; gzipped for `.gz`."""
         import gzip
         import json
@@ -281,6 +283,27 @@ class profile:
         import json
 
         self._metadata[key] = json.loads(value)
+
+    preset_metadata_json = add_metadata_json
+
+    def set_custom_trace_id_callback(self, callback: Callable[[], str]) -> None:
+        """What gives the name of a trace."""
+        self.custom_trace_id_callback = callback
+
+    def get_trace_id(self) -> str | None:
+        """The name of the trace, by the callback; None without one."""
+        callback = self.custom_trace_id_callback
+        return None if callback is None else callback()
+
+    def toggle_collection_dynamic(self, enable: bool, activities: Iterable[Any]) -> None:
+        """Record no more, or again, in the middle of a block, where the CPU is among them."""
+        if ProfilerActivity.CPU not in set(activities) or enable == self._running:
+            return
+        if enable:
+            self._recorder.open()
+        else:
+            self._recorder.close()
+        self._running = enable
 
     def rows(self) -> list[Row]:
         """Names with the time spent in them alone, the slowest first; then what was in none."""

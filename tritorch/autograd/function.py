@@ -70,6 +70,15 @@ class FunctionNode(Node):
     def name(self) -> NodeName:  # type: ignore[override]
         return NodeName(f"{self.function.__name__}Backward")
 
+    def __getattr__(self, name: str) -> Any:
+        """What `forward` has set on its `ctx`, which in PyTorch is the node."""
+        if name.startswith("__") or name in FunctionNode.__slots__:
+            raise AttributeError(name)
+        return getattr(self.ctx, name)
+
+    def __repr__(self) -> str:
+        return f"<{__name__}.{self.name} object at {id(self):#x}>"
+
     def save(self, tensors: Sequence, outputs: Sequence) -> None:
         """Keep tensors with their versions; results without the cycle to this node."""
         kept: list[Any] = []

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Edge = tuple["Node", int]
 
 
+_METADATA: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
 class Freed:
     """Stands in a node for saved tensors that a backward has used up."""
 
@@ -77,6 +80,11 @@ class Node:
             self.hooks = Hooks()
         return self.hooks
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dict for notes about the node."""
+        return _METADATA.setdefault(self, {})
+
     def __repr__(self) -> str:
         return f"<{self.name} object at {id(self):#x}>"
 
@@ -133,16 +141,19 @@ def _fitting(hook: Callable, replaced: Any, grad: Tensor) -> Tensor:
 class RemovableHandle:
     """Returned by every `register_..._hook`; `remove()`, or the end of a block, removes it."""
 
-    _count = 0
+    next_id = 1
 
-    def __init__(self, hooks: dict, key: int | None = None) -> None:
+    def __init__(self, hooks_dict: Any, key: int | None = None, *, extra_dict: Any = None) -> None:
         if key is None:
-            RemovableHandle._count += 1
-            key = RemovableHandle._count
-        self.hooks, self.id = hooks, key
+            key = RemovableHandle.next_id
+            RemovableHandle.next_id += 1
+        self.hooks, self.id = hooks_dict, key
+        self.extra = extra_dict if isinstance(extra_dict, list) else [extra_dict or {}]
 
     def remove(self) -> None:
-        self.hooks.pop(self.id, None)
+        """Remove the hook, and what `extra_dict`, or a list of such, notes of it."""
+        for noted in (self.hooks, *self.extra):
+            noted.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self

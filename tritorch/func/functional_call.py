@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..ops import join
 from ..tensor import Tensor
 
-__all__ = ["functional_call", "stack_module_state"]
+__all__ = [
+    "functional_call",
+    "functionalize",
+    "replace_all_batch_norm_modules_",
+    "stack_module_state",
+]
 
 
 def functional_call(
@@ -119,6 +125,36 @@ def replaced(
         for name, value in before.items():
             place, key = own[name]
             place[key] = value
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Batch normalisations of a module become ones of the batch alone, as `vmap` needs them.
+
+    They keep no statistics any more. Changes the module and returns it.
+    """
+    for module in root.modules():
+        if any(kind.__name__ == "_BatchNorm" for kind in type(module).__mro__):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
+
+
+def functionalize(func: Callable, *, remove: str = "mutations") -> Callable:
+    """`func` itself: what it changes in place in its own tensors no one else sees.
+
+    PyTorch takes such changes out of programs that it traces; here nothing has to be taken out.
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            "functionalize(f, remove='mutations'): Valid options for inputs are: 'mutations' or "
+            f"'mutations_and_views', got {remove!r}"
+        )
+
+    @functools.wraps(func)
+    def same(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return same
 
 
 def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,19 +13,6 @@ from ..autograd.node import Node, NodeName, RemovableHandle
 from ..tensor import Tensor
 
 
-class HookHandle(RemovableHandle):
-    """Removes a hook, and what is noted about it."""
-
-    def __init__(self, hooks: dict, *notes: dict) -> None:
-        super().__init__(hooks)
-        self.notes = notes
-
-    def remove(self) -> None:
-        super().remove()
-        for note in self.notes:
-            note.pop(self.id, None)
-
-
 def add_hook(
     hooks: OrderedDict,
     hook: Callable,
@@ -33,7 +20,7 @@ def add_hook(
     notes: Sequence[tuple[dict, bool]] = (),
 ) -> RemovableHandle:
     """Register a hook, and note it in each dictionary of `notes` that is marked."""
-    handle = HookHandle(hooks, *(d for d, _ in notes))
+    handle = RemovableHandle(hooks, extra_dict=[d for d, _ in notes])
     hooks[handle.id] = hook
     if prepend:
         hooks.move_to_end(handle.id, last=False)

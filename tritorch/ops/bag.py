@@ -12,6 +12,7 @@ from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
 from .embedding import embedding_op, renormalise
 from .join import cat
+from .python import typename
 from .scatter import reduce_op
 
 
@@ -72,6 +73,11 @@ def embedding_bag(
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("embedding_bag: mode has to be one of sum, mean or max")
+    if input.dtype not in (dtypes.int64, dtypes.int32):
+        raise RuntimeError(
+            "embedding_bag: Expected tensor for argument #1 'indices' to have one of the following "
+            f"scalar types: Long, Int; but got {typename(input)} instead"
+        )
     if weight.dtype.category != 2:
         raise RuntimeError(
             f"embedding_bag: expected weight to be a floating-point tensor, got {weight.dtype}"

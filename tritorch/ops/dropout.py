@@ -110,6 +110,11 @@ def _channelwise(name: str, dims: tuple[int, int]) -> Callable:
             return input
         if p:
             _check(name, input, p)
+            if n < 2:
+                raise RuntimeError(
+                    f"{name}: Feature dropout requires at least 2 dimensions in the input, got "
+                    f"shape {tuple(input.shape)}"
+                )
         batched = n != dims[0] or name == "dropout2d"
         if n == 3 and name == "dropout2d":
             errors.warn(

@@ -35,9 +35,9 @@ def _adaptive_size(name: str, n: int, x: Tensor, output_size: Any) -> tuple[int,
     return size
 
 
-def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
+def _check_adaptive(name: str, n: int, x: Tensor, output_size: Any) -> Tensor:
     shape = x._data.shape
-    if n > 1 and len(shape) <= n:
+    if n > 1 and len(shape) <= n and not isinstance(output_size, int):
         raise ValueError(f"{name}: Input dimension should be at least {n + 1}, got {list(shape)}")
     if len(shape) not in (n + 1, n + 2):
         raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got {list(shape)}")
@@ -50,7 +50,7 @@ def _check_adaptive(name: str, n: int, x: Tensor) -> Tensor:
 
 
 def _adaptive_mean(name: str, n: int, input: Tensor, output_size: Any) -> Tensor:
-    x = _check_adaptive(name, n, input)
+    x = _check_adaptive(name, n, input, output_size)
     size = _adaptive_size(name, n, input, output_size)
     errors.check_dtype(name, input.dtype, "floating")
     if n == 3:
@@ -106,7 +106,7 @@ def _tensor(x: Tensor, values: np.ndarray) -> Tensor:
 
 
 def _adaptive_max(name: str, n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
-    x = _check_adaptive(name, n, input)
+    x = _check_adaptive(name, n, input, output_size)
     size = _adaptive_size(name, n, input, output_size)
     errors.check_dtype(name, input.dtype, "floating")
     if n == 3:

@@ -62,6 +62,10 @@ class LRScheduler:
     _get_lr_called_within_step = False
     _last_lr: list[Any]
 
+    def __init_subclass__(cls) -> None:
+        if cls.__module__.startswith(f"{__package__}.") and "get_lr" in vars(cls):
+            cls.get_lr = _within_step(cls.get_lr)  # type: ignore[method-assign]
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(optimizer)
         self.optimizer = optimizer
@@ -134,6 +138,23 @@ class LRScheduler:
 
     def _scaled(self, factor: float) -> list[Any]:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+
+def _within_step(get_lr: Callable) -> Callable:
+    """A `get_lr` that warns those who want the last learning rates, and not the next."""
+
+    @functools.wraps(get_lr)
+    def checked(self: Any) -> list[Any]:
+        if not self._get_lr_called_within_step:
+            warnings.warn(
+                "To get the last learning rate computed by the scheduler, please use "
+                "`get_last_lr()`.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return get_lr(self)
+
+    return checked
 
 
 def _note_steps(optimizer: Any) -> None:

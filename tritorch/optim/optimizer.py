@@ -13,6 +13,7 @@ from typing import Any
 from .. import dtypes
 from ..autograd.mode import profiles
 from ..autograd.node import RemovableHandle
+from ..ops.python import typename
 from ..tensor import Tensor
 
 __all__ = [
@@ -99,7 +100,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, "
-                f"but got {_typename(params)}"
+                f"but got {typename(params)}"
             )
         self.state = defaultdict(dict)
         self.param_groups = []
@@ -172,7 +173,7 @@ class Optimizer:
     def _check_param(self, p: Any) -> None:
         if not isinstance(p, Tensor):
             raise TypeError(
-                f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}"
+                f"optimizer can only optimize Tensors, but one of the params is {typename(p)}"
             )
         if (
             not self.defaults.get("differentiable")
@@ -328,12 +329,6 @@ def _listed(params: Any) -> list:
             "of tensors in sets will change between runs. Please use a list instead."
         )
     return list(params)
-
-
-def _typename(value: Any) -> str:
-    kind = type(value)
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"{module}{kind.__qualname__}"
 
 
 def _adopt(value: Any, p: Tensor, group: dict[str, Any], key: Any = None) -> Any:

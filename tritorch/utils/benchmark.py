@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import enum
+import math
 import statistics
 import textwrap
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .. import cuda
 from ..runtime.parallel import get_num_threads, set_num_threads
 
-__all__ = ["Measurement", "Timer", "timer"]
+__all__ = ["Compare", "Language", "Measurement", "TaskSpec", "Timer", "timer"]
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -31,15 +33,99 @@ def _shown(seconds: float) -> str:
     return f"{seconds / size:.2f} {unit}"
 
 
+class Language(enum.Enum):
+    """In which language a statement is."""
+
+    PYTHON = 0
+    CPP = 1
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What was measured, and how it is called."""
+
+    stmt: str
+    setup: str
+    global_setup: str = ""
+    label: str | None = None
+    sub_label: str | None = None
+    description: str | None = None
+    env: str | None = None
+    num_threads: int = 1
+
+    @property
+    def title(self) -> str:
+        """The label, or the statement, and what is below it."""
+        return (self.label or self.stmt) + (f": {self.sub_label}" if self.sub_label else "")
+
+    def setup_str(self) -> str:
+        """The setup, where there is one, as text."""
+        if self.setup == "pass" or not self.setup:
+            return ""
+        lines = "\n".join(f"  {line}" for line in self.setup.splitlines())
+        return f"setup:\n{lines}" if "\n" in self.setup else f"setup: {self.setup}"
+
+    def summarize(self) -> str:
+        """Title, description and setup as text."""
+        parts = (self.title, self.description, self.setup_str())
+        return "\n".join(part for part in parts if part)
+
+
 @dataclass(repr=False)
 class Measurement:
     """`raw_times` of runs of `number_per_run` executions each; `times` are of one execution."""
 
     number_per_run: int
     raw_times: list[float]
-    title: str = ""
-    num_threads: int = 1
-    metadata: dict[Any, Any] = field(default_factory=dict)
+    task_spec: TaskSpec
+    metadata: dict[Any, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """What was measured."""
+        return self.task_spec.title
+
+    @property
+    def num_threads(self) -> int:
+        """On how many threads."""
+        return self.task_spec.num_threads
+
+    @property
+    def env(self) -> str:
+        """The name of where it ran, as it was given."""
+        return self.task_spec.env or "Unspecified env"
+
+    @property
+    def as_row_name(self) -> str:
+        """Its name in a table."""
+        return self.task_spec.sub_label or self.task_spec.stmt or "[Unknown]"
+
+    @property
+    def significant_figures(self) -> int:
+        """How many digits of the median the spread of a normal distribution supports."""
+        runs = len(self.raw_times)
+        spread = self.iqr / self.median / (1.5 * max(math.sqrt(runs - 1), 1)) if runs > 1 else 0
+        return 3 if not spread else min(max(math.ceil(-math.log10(spread)), 1), 5)
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether the times scatter by more than a tenth."""
+        return not self.meets_confidence()
+
+    def meets_confidence(self, threshold: float = 0.1) -> bool:
+        """Whether the quartiles lie within a part of the median."""
+        return len(self.raw_times) < 2 or self.iqr / self.median < threshold
+
+    @staticmethod
+    def merge(measurements: Iterable[Measurement]) -> list[Measurement]:
+        """Measurements of the same as one, with the times of all."""
+        found: dict[TaskSpec, list[Measurement]] = {}
+        for m in measurements:
+            found.setdefault(m.task_spec, []).append(m)
+        return [
+            Measurement(1, [t for m in same for t in m.times], spec, None)
+            for spec, same in found.items()
+        ]
 
     @property
     def times(self) -> list[float]:
@@ -68,7 +154,7 @@ class Measurement:
         runs = len(self.raw_times)
         spread = f"IQR: {_shown(self.iqr)}, " if runs > 1 else ""
         return (
-            f"<{type(self).__module__}.Measurement>\n{self.title}\n"
+            f"<{type(self).__module__}.Measurement>\n{self.task_spec.summarize()}\n"
             f"  {'Median: ' if runs > 1 else ''}{_shown(self.median)}\n"
             f"  {spread}{runs} measurement{'s' * (runs > 1)}, {self.number_per_run} runs per "
             f"measurement, {self.num_threads} thread{'s' * (self.num_threads > 1)}"
@@ -102,15 +188,15 @@ class Timer:
         description: str | None = None,
         env: str | None = None,
         num_threads: int = 1,
-        language: Any = "python",
+        language: Any = Language.PYTHON,
     ) -> None:
         if str(getattr(language, "name", language)).lower() not in ("python", "py"):
             raise ValueError(f"Timer: statements are Python, not {language!r}")
         if global_setup:
             raise ValueError("Timer: global_setup is for C++ statements; use setup")
         stmt, setup = (textwrap.dedent(code).strip() for code in (stmt, setup))
-        heads = (label or stmt, sub_label, description, env)
-        self.title = ": ".join(h for h in heads if h)
+        heads = (label, sub_label, description, env)
+        self._task_spec = TaskSpec(stmt, setup, global_setup, *heads, num_threads)
         self.num_threads = num_threads
         self.inner = timeit.Timer(stmt, setup, timer, dict(globals or {}))
 
@@ -124,7 +210,7 @@ class Timer:
             set_num_threads(before)
 
     def _measured(self, number: int, times: list[float]) -> Measurement:
-        return Measurement(number, times, self.title, self.num_threads)
+        return Measurement(number, times, self._task_spec)
 
     def timeit(self, number: int = 1000000) -> Measurement:
         """One run of `number` executions, after a hundredth of them to warm up."""
@@ -177,3 +263,6 @@ class Timer:
             if taken >= max(seconds / 1000, 1e-3):
                 return number
             number *= 10
+
+
+from ._comparison import Compare  # noqa: E402  it shows what stands above

@@ -67,7 +67,7 @@ class BasePruningMethod(ABC):
         method._tensor_name = name
         method = _after_others(module, name, method)
         again = isinstance(method, PruningContainer)
-        original = getattr(module, f"{name}_orig" if again else name)
+        original = getattr(module, name)  # as the methods before have left it
         scores = original if importance_scores is None else importance_scores
         _same_shape(scores, original, f"parameter {name} of {module}")
         mask = getattr(module, f"{name}_mask").clone() if again else create.ones_like(original)
