@@ -251,6 +251,27 @@ def test_operands_may_have_the_names_of_numpy() -> None:
             f()
 
 
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty", "rand", "randn"])
+def test_sizes_of_factories(name: str) -> None:
+    f = getattr(torch, name)
+    for made in (f(2, 3), f((2, 3)), f(size=(2, 3)), f(torch.Size([2, 3]))):
+        assert made.shape == (2, 3)
+    assert f(()).shape == ()
+    for wrong in (f, lambda: f(2, axes=1)):
+        with pytest.raises(TypeError, match=rf"{name}\(\)"):
+            wrong()
+
+
+def test_numbers_in_the_places_of_tensors() -> None:
+    assert torch.equal(torch.add(X, 3, 2), X + 6) and torch.equal(torch.sub(X, 3, 1.5), X - 4.5)
+    assert torch.equal(X.clone().add_(3, 2), X + 6) and torch.equal(
+        torch.rsub(X, 3, 0.5), 3 - X / 2
+    )
+    assert X.clone().copy_(1.5).tolist() == [[1.5, 1.5], [1.5, 1.5]]
+    with pytest.raises(TypeError, match="copy_"):
+        X.clone().copy_([1.0])
+
+
 def test_classes_see_operands_in_the_names_of_numpy() -> None:
     class Seen(torch.Tensor):
         @classmethod
@@ -266,73 +287,17 @@ def test_classes_see_operands_in_the_names_of_numpy() -> None:
 BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X + 1j
 
 
-@pytest.mark.parametrize(
-    ("f", "kind"),
-    [
-        (lambda: torch.topk(BOOLS, 1), RuntimeError),
-        (lambda: torch.kthvalue(BOOLS, 1), NotImplementedError),
-        (lambda: torch.isin(BOOLS, BOOLS), RuntimeError),
-        (lambda: torch.conv1d(BOOLS[None], BOOLS[None]), NotImplementedError),
-        (lambda: torch.unique(COMPLEX), NotImplementedError),
-        (lambda: torch.unique_consecutive(COMPLEX), NotImplementedError),
-        (lambda: torch.mode(COMPLEX), NotImplementedError),
-        (lambda: torch.isin(COMPLEX, COMPLEX), RuntimeError),
-        (lambda: torch.heaviside(COMPLEX, COMPLEX), RuntimeError),
-        (lambda: torch.nanmean(COMPLEX), RuntimeError),
-        (lambda: F.glu(COMPLEX), NotImplementedError),
-        (lambda: F.huber_loss(WHOLE, WHOLE), NotImplementedError),
-        (lambda: F.kl_div(WHOLE, WHOLE, reduction="sum"), RuntimeError),
-        (lambda: F.unfold(WHOLE[None], 1), NotImplementedError),
-        (lambda: F.fold(WHOLE, (1, 1), 1), NotImplementedError),
-        (lambda: F.embedding_bag(torch.tensor([[0]]), WHOLE), RuntimeError),
-        (lambda: F.adaptive_max_pool1d(WHOLE, 1), NotImplementedError),
-        (lambda: F.adaptive_avg_pool1d(COMPLEX, 1), NotImplementedError),
-        (lambda: F.avg_pool1d(COMPLEX, 1), NotImplementedError),
-        (lambda: F.avg_pool2d(WHOLE.int()[None], 1), NotImplementedError),
-        (lambda: F.max_pool1d(BOOLS, 1), NotImplementedError),
-        (lambda: F.max_pool2d(COMPLEX[None], 1), NotImplementedError),
-        (lambda: F.max_unpool1d(WHOLE, WHOLE % 2, 1), NotImplementedError),
-        (lambda: F.smooth_l1_loss(WHOLE, WHOLE), NotImplementedError),
-        (lambda: F.multi_margin_loss(WHOLE, torch.tensor([0])), NotImplementedError),
-        (
-            lambda: torch.native_group_norm(COMPLEX[None], None, None, 1, 2, 2, 2, 1e-5),
-            NotImplementedError,
-        ),
-        (lambda: F.embedding(WHOLE % 2, WHOLE.T, max_norm=1.0), NotImplementedError),
-        (lambda: torch.abs(BOOLS), NotImplementedError),
-        (lambda: torch.mvlgamma(BOOLS, 1), NotImplementedError),
-        (lambda: torch.gradient(BOOLS[0]), NotImplementedError),
-        (lambda: torch.searchsorted(BOOLS, BOOLS), NotImplementedError),
-        (lambda: torch.bucketize(COMPLEX, X[0]), NotImplementedError),
-        (lambda: torch.bernoulli(COMPLEX, 0.5), NotImplementedError),
-        (lambda: COMPLEX.clone().bernoulli_(), NotImplementedError),
-        (lambda: COMPLEX.clone().random_(), NotImplementedError),
-        (lambda: BOOLS.clone().geometric_(0.5), NotImplementedError),
-        (lambda: torch.bincount(X[0]), NotImplementedError),
-        (lambda: torch.histc(WHOLE), NotImplementedError),
-        (lambda: torch.round(WHOLE, decimals=1), NotImplementedError),
-    ],
-)
-def test_dtypes_that_are_refused(f: Callable, kind: type[Exception]) -> None:
-    with pytest.raises(kind):
-        f()
-
-
-@pytest.mark.parametrize(
-    "f",
-    [
-        lambda x: x.deg2rad_(),
-        lambda x: x.logit_(),
-        lambda x: x.ldexp_(x),
-        lambda x: x.polygamma_(1),
-        lambda x: x.cumsum_(0, dtype=torch.float32),
-    ],
-)
-def test_integers_hold_no_fractions_in_place(f: Callable) -> None:
-    x = WHOLE.clone()
-    with pytest.raises(RuntimeError, match="can't be cast to the desired output type int64"):
-        f(x)
-    assert torch.equal(x, WHOLE)
+def test_targets_of_losses() -> None:
+    mask = torch.tensor([[True, False], [True, True]])
+    for f in (F.mse_loss, F.smooth_l1_loss, F.huber_loss):
+        assert f(X, mask) == f(X, mask.float())
+    row, one = X[0], torch.tensor([1])
+    for f in (F.nll_loss, F.cross_entropy):
+        assert f(row, one) == f(row, one[0]) and f(row, one, reduction="none").shape == ()
+    assert F.margin_ranking_loss(WHOLE, WHOLE, WHOLE, 1) == 1.0
+    for f in (F.binary_cross_entropy, F.binary_cross_entropy_with_logits):
+        with pytest.raises(RuntimeError, match="int64"):
+            f(X / 9, X.long())
 
 
 def test_integers_that_an_operator_takes() -> None:

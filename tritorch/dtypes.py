@@ -113,6 +113,8 @@ ALIASES = {
     "cfloat": complex64,
     "cdouble": complex128,
 }
+PYTHON = {builtins.bool: bool_, builtins.int: int64, builtins.float: float64}
+PYTHON[complex] = complex128
 _BY_NUMPY = {t.np: t for t in ALL}
 _DEFAULT = [float32]
 
@@ -127,6 +129,15 @@ def of(np_dtype: np.dtype) -> DType:
                 f"can't convert np.ndarray of type {np_dtype}. The only supported types are: "
                 + ", ".join(t.name for t in ALL)
             )
+    return found
+
+
+def given(name: str, dtype: Any) -> DType:
+    """A dtype, or the one of Python's type `bool`, `int`, `float` or `complex`; else TypeError."""
+    found = dtype if isinstance(dtype, DType) else None
+    found = PYTHON.get(dtype) if found is None and isinstance(dtype, type) else found
+    if found is None:
+        raise TypeError(f"{name}(): argument 'dtype' must be dtype, not {type(dtype).__name__}")
     return found
 
 
@@ -162,6 +173,7 @@ def promote_types(type1: DType, type2: DType) -> DType:
         >>> torch.promote_types(torch.int32, torch.float16)
         tritorch.float16
     """
+    type1, type2 = given("promote_types", type1), given("promote_types", type2)
     if type1 is type2:
         return type1
     low, high = sorted((type1, type2), key=lambda t: t.category)
@@ -204,14 +216,14 @@ def can_cast(from_: DType, to: DType) -> builtins.bool:
         >>> torch.can_cast(torch.float64, torch.float32), torch.can_cast(torch.float32, torch.int64)
         (True, False)
     """
-    return from_.category <= to.category
+    return given("can_cast", from_).category <= given("can_cast", to).category
 
 
 class finfo:
     """Limits of a floating-point dtype: `bits eps max min tiny smallest_normal resolution`."""
 
     def __init__(self, type: DType | None = None) -> None:
-        dtype = type or get_default_dtype()
+        dtype = get_default_dtype() if type is None else given("finfo", type)
         if dtype.category < 2:
             raise TypeError(f"finfo: expected a floating-point dtype, got {dtype}; use iinfo")
         real = dtype.to_real()
@@ -234,6 +246,7 @@ class iinfo:
     """Limits of an integer dtype: `bits max min`."""
 
     def __init__(self, type: DType) -> None:
+        type = given("iinfo", type)
         if type.category == 1:
             info = np.iinfo(type.np)
             self.min, self.max = int(info.min), int(info.max)

@@ -332,7 +332,7 @@ def take_along_dim(
     input: Tensor, indices: Tensor, dim: int | None = None, *, out: Tensor | None = None
 ) -> Tensor:
     """`gather` of broadcast tensors, as after `argsort`; without `dim` of the flattened ones."""
-    if indices.dtype is not dtypes.int64:
+    if indices.dtype is not dtypes.int64 and (dim is not None or indices.dtype is not dtypes.int32):
         raise RuntimeError(
             f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}"
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import errors
-from ..dtypes import DType
+from ..dtypes import PYTHON, DType
 from ..op.overrides import answered, asking, consulted, overloaded
 from ..tensor import Tensor
 
@@ -164,6 +164,17 @@ def in_our_names(f: Callable, kwargs: dict) -> dict | None:
     return given if given.keys() != kwargs.keys() and len(given) == len(kwargs) else None
 
 
+def in_our_dtypes(args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    """The arguments with dtypes for Python's types `bool`, `int`, `float`; None without any."""
+    if not any(isinstance(x, type) and x in PYTHON for x in (*args, *kwargs.values())):
+        return None
+
+    def own(x: Any) -> Any:
+        return PYTHON.get(x, x) if isinstance(x, type) else x
+
+    return tuple(map(own, args)), {k: own(x) for k, x in kwargs.items()}
+
+
 def explained(f: Callable, numpy: bool = True) -> Callable:
     """`f`, with a TypeError that names the argument where a failure comes from its kind.
 
@@ -180,6 +191,8 @@ def explained(f: Callable, numpy: bool = True) -> Callable:
         except Exception as error:
             if overloaded((*args, *kwargs.values())) and not asking:
                 return answered(error, function, args, kwargs)
+            if (dtyped := in_our_dtypes(args, kwargs)) is not None:
+                return function(*dtyped[0], **dtyped[1])
             if numpy and kwargs and type(error) is TypeError and (ours := in_our_names(f, kwargs)):
                 return function(*args, **ours)
             wrong = misfit(f, args, kwargs)
@@ -216,9 +229,11 @@ def renamed(f: Callable, **names: str) -> Callable:
 def number_first(name: str, given: tuple, key: str) -> tuple[Any, ...]:
     """Arguments in an old order of PyTorch, `x.add(alpha, other)`: the number behind the tensors.
 
-    TypeError where they are not a number and then tensors.
+    Two numbers, `x.add(other, alpha)`, are in their order. TypeError for anything else.
     """
     number, *tensors = given
+    if len(given) == 2 and all(isinstance(x, int | float | complex) for x in given):
+        return given
     if isinstance(number, Tensor) or not all(isinstance(t, Tensor) for t in tensors):
         raise TypeError(f"{name}(): takes {len(tensors)} positional arguments after the first")
     errors.warn(

@@ -144,7 +144,7 @@ _floor_div = binary(
     "floor_divide",
     _floor_divide,
     numbers="any",
-    deny=("complex",),
+    deny=("complex", "bool"),
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(zero, zero),
 )
@@ -152,7 +152,7 @@ _trunc_div = Elementwise(
     "trunc_divide",
     ("x", "y"),
     _trunc_divide,
-    deny=("complex",),
+    deny=("complex", "bool"),
     domain=((-2.0, 2.0), (0.5, 2.0)),
     vjp=(zero, zero),
 )

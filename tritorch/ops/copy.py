@@ -185,8 +185,10 @@ def _target(args: tuple, kwargs: dict) -> tuple[Device | None, DType | None]:
             dtype = a
         elif isinstance(a, str | Device) or (isinstance(a, int) and not isinstance(a, bool)):
             device = a
-    if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(f"to(): dtype must be a tritorch.dtype, got {dtype!r}")
+        elif a is not None and not isinstance(a, bool):
+            dtype = dtypes.given("to", a)
+    if dtype is not None:
+        dtype = dtypes.given("to", dtype)
     return (None if device is None else Device(device)), dtype
 
 
@@ -330,6 +332,8 @@ copy_into = _CopyInto(
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite the elements with those of `src`, broadcast and cast."""
+    if isinstance(src, bool | int | float | complex):
+        return fill_(self, src)  # type: ignore[arg-type]
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if src is self and not (state.grad and self.requires_grad):

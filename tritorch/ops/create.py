@@ -14,7 +14,6 @@ from ..device import CPU, get_default_device, placed
 from ..dtypes import DType
 from ..formats import check_layout, preserve_format
 from ..op import users_level
-from ..op.overrides import asking, consulted
 from ..runtime import host, layout
 from ..tensor import Size, Tensor, from_data, new, wrap
 from .api import PUBLIC, attach, public, write_out
@@ -64,10 +63,8 @@ def tensor(
         return finish(
             out if device is None else to(out, device), device or out.device, requires_grad
         )
-    if dtype is not None and not isinstance(dtype, DType):
-        raise TypeError(
-            f"tensor(): argument 'dtype' must be tritorch.dtype, not {type(dtype).__name__}"
-        )
+    if dtype is not None:
+        dtype = dtypes.given("tensor", dtype)
     return finish(from_data(as_array(data, dtype, "tensor")), device, requires_grad)
 
 
@@ -154,7 +151,8 @@ def allocate(
     shape: tuple[int, ...], dtype: DType | None, device: Any, fill: Any, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of a shape; `fill` is a value, or None for undefined contents."""
-    dtype = dtype or dtypes.get_default_dtype()
+    dtype = dtypes.get_default_dtype() if dtype is None else dtype
+    dtype = dtype if dtype.__class__ is DType else dtypes.given("empty", dtype)
     device = placed(device)
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
@@ -178,9 +176,19 @@ def allocate(
     return finish(wrap(data, dtype), device, requires_grad)
 
 
+def given_size(name: str, sizes: tuple, size: Any) -> tuple:
+    """The size of a factory's result, by position, `size=` or as its one argument."""
+    if size is not None:
+        return (size,)
+    if not sizes:
+        raise TypeError(f"{name}() missing 1 required positional argument: 'size'")
+    return sizes
+
+
 def _factory(name: str, value: Any, doc: str) -> Callable:
     def make(
-        *size: Any,
+        *sizes: Any,
+        size: Any = None,
         out: Tensor | None = None,
         dtype: DType | None = None,
         layout: Any = None,
@@ -191,10 +199,8 @@ def _factory(name: str, value: Any, doc: str) -> Callable:
         names: Any = None,
     ) -> Tensor:
         check_layout(name, layout)
-        if "size" in (size[0] if len(size) == 1 and isinstance(size[0], dict) else ()):
-            size = size[0]["size"]
         made = allocate(
-            ints(name, size),
+            ints(name, given_size(name, sizes, size)),
             dtype or (out.dtype if out is not None else None),
             device,
             value,
@@ -204,16 +210,10 @@ def _factory(name: str, value: Any, doc: str) -> Callable:
             made = made.contiguous(memory_format)  # type: ignore[attr-defined]
         return made if out is None else write_out(name, out, made)
 
-    def sized(*args: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        args = args if size is None else (size,)
-        if asking and (made := consulted(sized, args, kwargs)) is not NotImplemented:
-            return made
-        return make(*args, **kwargs)
-
-    sized.__name__ = sized.__qualname__ = name
-    sized.__doc__ = doc
-    PUBLIC[name] = sized
-    return sized
+    make.__name__ = make.__qualname__ = name
+    make.__doc__ = doc
+    PUBLIC[name] = make
+    return make
 
 
 empty = _factory("empty", None, "A tensor of the given shape with undefined contents.")

@@ -351,6 +351,12 @@ def cross_entropy_op(
 # -- public ---------------------------------------------------------------------------------------
 
 
+def one_target(x: Tensor, target: Tensor) -> Tensor:
+    """The target of a row of classes, which may be of shape (1,), as one of shape ()."""
+    single = x._data.ndim == 1 and tuple(target._data.shape) == (1,)
+    return target.reshape(()) if single else target  # type: ignore[attr-defined]
+
+
 def class_dim(name: str, x: Tensor, target: Tensor, weight: Tensor | None) -> int:
     """The class dimension, after checks of class indices against the input."""
     shape, have = x._data.shape, target._data.shape
@@ -416,6 +422,7 @@ def cross_entropy(
         )
     if input._data.shape == target._data.shape and input._data.ndim:
         return _with_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
+    target = one_target(input, target)
     dim = class_dim("cross_entropy", input, target, weight)
     return cross_entropy_op(
         input,

@@ -33,7 +33,8 @@ def hurwitz(x: Any, q: Any) -> Any:
     r = np.asarray(special.zeta(x, q))
     r = np.where(np.isnan(x) & np.less_equal(q, 0), np.where(np.floor(q) == q, np.inf, np.nan), r)
     r = np.where(np.isposinf(q) | np.isposinf(x) & np.greater(q, 1), np.nan, r)
-    return np.where(np.equal(x, 1), np.inf, np.where(np.less(x, 1), np.nan, r)).astype(r.dtype)
+    r = np.where(np.equal(x, 1), np.inf, np.where(np.less(x, 1), np.nan, r))
+    return r.astype(np.result_type(x, q))
 
 
 def zeta(x: np.ndarray, s: int) -> np.ndarray:

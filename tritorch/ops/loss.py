@@ -18,8 +18,9 @@ from .activation import logsigmoid
 from .api import FUNCTIONAL, PUBLIC
 from .arithmetic import where
 from .autocast import listed
+from .copy import to
 from .cross_entropy import reduction_name, reduction_of
-from .elementwise import Elementwise, loop
+from .elementwise import Elementwise, loop, promoted
 
 
 def reduced(loss: Any, reduction: str) -> Any:
@@ -65,6 +66,7 @@ def by_number(*names: str, required: bool = False) -> Callable:
         applied = listed(f)
         function.__name__ = function.__qualname__ = name
         function.__doc__, function.__signature__ = f.__doc__, form  # type: ignore[attr-defined]
+        function.__annotations__ = {k: p.annotation for k, p in form.parameters.items()}
         PUBLIC[name] = function
         return f
 
@@ -85,6 +87,15 @@ def _pair(name: str, input: Any, target: Any) -> None:
             "Please ensure they have the same size.",
             stacklevel=users_level(),
         )
+
+
+def _difference(name: str, input: Any, target: Any) -> Any:
+    """`input - target` in the floating-point dtype that both promote to, of a mask too."""
+    dtype = promoted((input, target))
+    errors.check_dtype(name, dtype, "floating")
+    if input.dtype is not target.dtype:
+        input, target = to(input, dtype), to(target, dtype)
+    return input - target
 
 
 def _weighted(name: str, loss: Any, input: Tensor, weight: Any, reduction: str) -> Any:
@@ -112,7 +123,7 @@ def mse_loss(
     """`(input - target)^2`, reduced; a weighted mean divides by the sum of the weights."""
     _pair("mse_loss", input, target)
     reduction = reduction_of("mse_loss", reduction, size_average, reduce)
-    d: Any = input - target
+    d = _difference("mse_loss", input, target)
     return _weighted("mse_loss", d.square(), input, weight, reduction)
 
 
@@ -151,8 +162,7 @@ def smooth_l1_loss(
     reduction = reduction_of("smooth_l1_loss", reduction, size_average, reduce)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    difference: Any = input - target
-    errors.check_dtype("smooth_l1_loss", difference.dtype, "floating")
+    difference = _difference("smooth_l1_loss", input, target)
     d = difference.abs()
     return reduced(where(d < beta, difference.square() * (0.5 / beta), d - 0.5 * beta), reduction)
 
@@ -175,8 +185,7 @@ def huber_loss(
         raise RuntimeError(
             f"huber_loss does not support non-positive values for delta, got {delta}"
         )
-    difference: Any = input - target
-    errors.check_dtype("huber_loss", difference.dtype, "floating")
+    difference = _difference("huber_loss", input, target)
     d = difference.abs()
     loss = where(d <= delta, difference.square() * 0.5, (d - 0.5 * delta) * delta)
     if weight is not None and weight._data.shape != input._data.shape:
@@ -232,6 +241,10 @@ def binary_cross_entropy(
             f"binary_cross_entropy: Using a target size ({target.shape}) that is different to the "
             f"input size ({input.shape}) is deprecated. Please ensure they have the same size."
         )
+    if target.dtype is not input.dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: Found dtype {target.dtype.name} but expected {input.dtype.name}"
+        )
     if _outside(input.detach()):
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     if _outside(target.detach()):
@@ -261,6 +274,7 @@ def binary_cross_entropy_with_logits(
         raise ValueError(
             f"{name}: Target size ({target.shape}) must be the same as input size ({input.shape})"
         )
+    errors.check_dtype(name, target.dtype, "floating")
     given = (input, target, weight, pos_weight)
     kind = input.dtype
     if (

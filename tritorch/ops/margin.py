@@ -31,7 +31,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         tensor([0.9600])
     """
     dtype = dtypes.promote_types(x1.dtype, x2.dtype)
-    if dtype.category < 2:
+    if dtype.category != 2:
         raise RuntimeError(
             f"cosine_similarity: expected common dtype to be floating point, yet common dtype is "
             f"{dtype.name}"
@@ -108,7 +108,7 @@ def margin_ranking_loss(
             f"margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"{errors.shapes(input1, input2, target)}"
         )
-    return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+    return reduced((-target * (input1 - input2) + float(margin)).clamp_min(0), reduction)
 
 
 @functional
@@ -231,6 +231,7 @@ def multilabel_margin_loss(
     name = "multilabel_margin_loss"
     reduction = reduction_of(name, reduction, size_average, reduce)
     x, y = _rows(name, input, target, True)
+    errors.check_dtype(name, input.dtype, "floating")
     n = x._data.shape[1]
     given = (y < 0).to(dtypes.int64).cumsum(1) == 0
     at = where(given, y, 0)

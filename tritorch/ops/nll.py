@@ -21,6 +21,7 @@ from .cross_entropy import (
     line_factors,
     line_weights,
     lines_of,
+    one_target,
     picked,
     reduced,
     reduction_of,
@@ -166,6 +167,7 @@ def nll_loss(
     indices; the mean divides by the sum of the targets' weights.
     """
     reduction = reduction_of("nll_loss", reduction, size_average, reduce)
+    target = one_target(input, target)
     dim = class_dim("nll_loss", input, target, weight)
     return nll_loss_op(
         input, target, weight, dim=dim, ignore_index=ignore_index, reduction=reduction

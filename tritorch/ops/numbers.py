@@ -215,7 +215,7 @@ def isreal(input: Tensor) -> Tensor:
 
 
 @public()
-def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def rsub(input: Tensor, other: Any, alpha: Any = 1) -> Tensor:
     """other - alpha * input; shapes broadcast."""
     if input.dtype.category == 0:
         raise RuntimeError(

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import errors
+from .. import dtypes, errors
 from ..tensor import Tensor
 from .api import PUBLIC, attach, called, public
 from .arguments import renamed
@@ -149,6 +149,11 @@ def tensor_split(
     n = input._data.shape[errors.wrap_dim("tensor_split", dim, input._data.shape)]
     (cut,) = given
     if isinstance(cut, Tensor):
+        if cut.dtype is not dtypes.int64 or cut._data.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be of at most one dimension "
+                f"and of dtype int64, but got {cut.dtype.name}{list(cut.shape)}"
+            )
         cut = cut.tolist()  # type: ignore[attr-defined]
     if isinstance(cut, int):
         if cut <= 0:

@@ -21,7 +21,7 @@ from ..tensor import Tensor, from_data, wrap
 from .api import PUBLIC, write_out
 from .complex_view import view_as_complex
 from .copy import to
-from .create import allocate, finish, in_order_of
+from .create import allocate, finish, given_size, in_order_of
 from .generator import (
     Generator as Generator,
     default_generator as default_generator,
@@ -251,7 +251,8 @@ def random_like(op: Any, like: Blank, generator: Any, **params: Any) -> Tensor:
 
 def _factory(name: str, op: Any, doc: str, params: dict) -> None:
     def make(
-        *size: Any,
+        *sizes: Any,
+        size: Any = None,
         generator: Any = None,
         names: Any = None,
         out: Tensor | None = None,
@@ -260,9 +261,8 @@ def _factory(name: str, op: Any, doc: str, params: dict) -> None:
         device: Any = None,
         requires_grad: bool = False,
         pin_memory: bool = False,
-        **named: Any,
     ) -> Tensor:
-        shape = ints(name, (named["size"],) if "size" in named else size)
+        shape = ints(name, given_size(name, sizes, size))
         if any(n < 0 for n in shape):
             raise RuntimeError(
                 f"{name}: Trying to create tensor with negative dimension: {list(shape)}"

@@ -390,6 +390,8 @@ def diff(
     d = _dim_of("diff", input, dim)
     if n < 0:
         raise RuntimeError(f"diff: order must be non-negative but got {n}")
+    if not n:
+        return input
     joined: Sequence[Tensor] = [t for t in (prepend, input, append) if t is not None]
     for t in joined:
         if t._data.ndim != input._data.ndim:

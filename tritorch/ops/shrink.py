@@ -29,6 +29,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(
             f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype}"
         )
+    errors.check_dtype("prelu", input.dtype, "floating")
     if n != 1:
         if not shape:
             raise RuntimeError("prelu: Not allow zero-dim input tensor.")

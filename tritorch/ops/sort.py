@@ -419,8 +419,9 @@ def isin(
     if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
         raise TypeError("isin(): at least one argument must be a Tensor")
     tensor = elements if isinstance(elements, Tensor) else test_elements
-    if tensor.dtype.category in (0, 3):
-        raise RuntimeError(f"isin(): tensors of {tensor.dtype} are not supported")
+    for t in (elements, test_elements):
+        if isinstance(t, Tensor) and t.dtype.category in (0, 3):
+            raise RuntimeError(f"isin(): tensors of {t.dtype} are not supported")
     if isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
         same = elements.device == test_elements.device and elements.dtype is test_elements.dtype
         if same and distinct.served(elements):

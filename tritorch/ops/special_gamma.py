@@ -37,8 +37,12 @@ def _xlogy(x: Any, y: Any) -> Any:
     return np.where(np.equal(x, 0) & ~np.isnan(y), 0, x * np.log(y)).astype(np.result_type(x, y))
 
 
+def _rint(x: Any, out: Any = None) -> Any:
+    return (np.positive if x.dtype.kind in "iu" else np.rint)(x, out=out)
+
+
 _COMPLEX = ("complex",)
-_round = unary("round", np.rint, deny=("complex", "bool"), vjp=zero)
+_round = unary("round", _rint, deny=("complex", "bool"), vjp=zero)
 
 
 @loop

@@ -135,6 +135,9 @@ def _resolve(name: str, shape: tuple[int, ...], have: tuple[int, ...]) -> tuple[
     return shape
 
 
+_DTYPES = (dtypes.DType, type)
+
+
 def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """The same memory in another shape, or read as another dtype.
 
@@ -142,8 +145,8 @@ def view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tens
     """
     if not shape:
         shape = tuple(given for given in (size, dtype) if given is not None)
-    if len(shape) == 1 and isinstance(shape[0], dtypes.DType):
-        return view_dtype(self, shape[0])
+    if len(shape) == 1 and isinstance(shape[0], _DTYPES):
+        return view_dtype(self, dtypes.given("view", shape[0]))
     want = _resolve("view", ints("view", shape), self._data.shape)
     try:
         return _view(self, shape=want)
