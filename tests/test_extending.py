@@ -145,6 +145,47 @@ def test_an_elementwise_operator_has_all_its_forms(own: ModuleType) -> None:
         own.gaussian.op(x, width=2)
 
 
+def test_an_elementwise_operator_declared_again_takes_the_place_of_the_first(
+    own: ModuleType,
+) -> None:
+    source = """
+import numpy as np
+from tritorch.ops.api import unary
+
+def times(x, out=None):
+    return np.multiply(x, {0}, out=out)
+
+test_times = unary("test_times", times, vjp=lambda g, x: {0} * g)
+"""
+    cell: dict[str, Any] = {"__name__": "a_notebook"}
+    for factor in (2.0, 3.0):
+        exec(source.format(factor), cell)
+        x = torch.ones(1, requires_grad=True)
+        cell["test_times"](x).backward()
+        assert x.grad.item() == x.test_times().item() == factor
+    with pytest.raises(ValueError, match="an operator named 'test_times' is registered already"):
+        exec(source.format(4.0), {"__name__": "another"})
+
+
+def test_a_rule_names_only_what_the_operator_has() -> None:
+    def scaled(x: Tensor, *, by: float) -> Tensor:
+        return x * by
+
+    found = r"test_rule: a rule of its derivative asks for {!r}; here the inputs are called {}, the"
+    with pytest.raises(ValueError, match=found.format("a", "x, y")):
+        api.binary("test_rule", lambda x, a: x * a, vjp=(lambda g, a: g * a, lambda g, x: g * x))
+    with pytest.raises(ValueError, match=found.format("input", "x")):
+        api.unary("test_rule", np.sin, vjp=lambda g, input: g * input.cos())
+    with pytest.raises(ValueError, match=found.format("beta", "x")):
+        Op("test_rule", ("x",), ref=scaled, vjp=lambda g, beta: g * beta)
+    assert "test_rule" not in spine.REGISTRY
+    op = Op("test_rule", ("x",), ref=scaled, vjp=lambda g, by: g * by)
+    del spine.REGISTRY["test_rule"]
+    x = torch.ones(2, requires_grad=True)
+    op(x, by=3.0).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+
+
 def test_a_view_shares_memory_and_history(own: ModuleType) -> None:
     x = torch.ones(3, requires_grad=True)
     y = x * 1

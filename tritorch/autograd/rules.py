@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..tensor import Tensor, wrap
 from .mode import state
 from .saved import Packed
@@ -64,6 +66,21 @@ class Rules:
             else:
                 found.append(("param", name, 0))
         return tuple(found)
+
+    def check(self, f: Callable) -> None:
+        """ValueError where a rule names what the operator lacks; parameters are those of `f`."""
+        asked = {name for names in self.names for kind, name, _ in names if kind == "param"}
+        if not asked:
+            return
+        own = [] if isinstance(f, np.ufunc) else [*inspect.signature(f).parameters.values()]
+        if any(p.kind is p.VAR_KEYWORD for p in own):
+            return
+        op = self.op
+        for name in sorted(asked - {p.name for p in own[len(op.inputs) :]}):
+            raise ValueError(
+                f"{op.name}: a rule of its derivative asks for {name!r}; here the inputs are called "
+                f"{', '.join(op.inputs)}, the results {', '.join(op.outputs)}"
+            )
 
     def _plan(self, needs: tuple[bool, ...]) -> tuple:
         plan = self._plans.get(needs)

@@ -36,6 +36,7 @@ class Op(OnDevice):
     - `triton` is the launcher, or where it stands: `"family.function"` in `tritorch.kernels`,
       `"module:function"` elsewhere.
     - `vjp` is one rule an input, or a `joint` rule; `ref` the composition of a fused operator.
+    - `origin` is the function that declares it and has its parameters, if not `ref` or `cpu`.
     - `outputs` names the results, and `variadic` says that there are any number of inputs.
     - `samples(s)` gives the arguments of the table tests, made by a `testing.Sampler`.
     """
@@ -60,6 +61,7 @@ class Op(OnDevice):
         exact: bool = False,
         strided: bool = False,
         samples: Callable | None = None,
+        origin: Callable | None = None,
         doc: str | None = None,
     ) -> None:
         self.name = self.__name__ = name
@@ -70,11 +72,13 @@ class Op(OnDevice):
         self.samples = samples
         self.__doc__ = doc
         self.rules = None if vjp is None else Rules(self, vjp)
+        if self.rules is not None and (origin or ref) is not None:
+            self.rules.check(origin or ref)  # type: ignore[arg-type]
         if triton is not None and meta is None:
             raise ValueError(
                 f"{name}: a kernel needs a meta rule, which gives the shape and dtype of its result"
             )
-        self.origin = _origin(ref or cpu)
+        self.origin = _origin(origin or ref or cpu)
         if name in REGISTRY and (self.origin is None or self.origin != REGISTRY[name].origin):
             raise ValueError(f"an operator named {name!r} is registered already")
         REGISTRY[name] = self

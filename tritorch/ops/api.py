@@ -102,8 +102,9 @@ def unary(
 ) -> Callable:
     """Declare an elementwise operator of one tensor, with all its forms.
 
-    `names` names the parameter of the public forms. With `space` it is a function of that
-    namespace only.
+    `loop(x, out=None)` is NumPy's side. The rule `vjp` takes the gradient, and by these names `x`
+    and the result `out`. `names` names the parameter of the public forms. With `space` it is a
+    function of that namespace only.
     """
     fields.setdefault("doc", _described(name, names, fields))
     op = Elementwise(name, ("x",), loop, **fields)
@@ -139,9 +140,10 @@ def binary(
 ) -> Callable:
     """Declare an elementwise operator of two tensors, or a tensor and a number.
 
-    `numbers` says which operands of the public forms may be Python numbers: "any", "one" of the
-    two, only the "other", or "none"; `names` names them. With `space` it is a function of that
-    namespace only.
+    `loop(x, y, out=None)` is NumPy's side. `vjp` are two rules, of which each takes the gradient,
+    and by these names `x`, `y` and the result `out`. `numbers` says which operands of the public
+    forms may be Python numbers: "any", "one" of the two, only the "other", or "none"; `names` names
+    them. With `space` it is a function of that namespace only.
     """
     fields.setdefault("doc", _described(name, names, fields))
     op = kind(name, ("x", "y"), loop, **fields)

@@ -106,6 +106,7 @@ class Elementwise(Op):
         **fields: Any,
     ) -> None:
         fields.setdefault("samples", self._samples)
+        fields.setdefault("origin", loop)
         fields.setdefault("triton", "elementwise.apply")
         super().__init__(name, inputs, meta=self.spec, **fields)
         self.domain = domain
