@@ -78,8 +78,8 @@ class Rules:
         op = self.op
         for name in sorted(asked - {p.name for p in own[len(op.inputs) :]}):
             raise ValueError(
-                f"{op.name}: a rule of its derivative asks for {name!r}; here the inputs are called "
-                f"{', '.join(op.inputs)}, the results {', '.join(op.outputs)}"
+                f"{op.name}: a rule of its derivative asks for {name!r}; here the inputs are "
+                f"called {', '.join(op.inputs)}, the results {', '.join(op.outputs)}"
             )
 
     def _plan(self, needs: tuple[bool, ...]) -> tuple:
