@@ -109,11 +109,12 @@ class Compare:
 
     def _marked(self, text: str, m: Measurement | None, others: list[Any]) -> str:
         times = [o.median for o in others if o is not None]
-        if m is None or not self._colors or len(times) < 2:
+        best = m is not None and m.median <= min(times) * 1.05
+        worst = m is not None and m.median >= max(times) * 0.95
+        if not self._colors or len(times) < 2 or not (best or worst):
             return text
-        if m.median <= min(times) * 1.05:
-            return f"{GREEN}{text}{END}"
-        return f"{RED}{text}{END}" if m.median >= max(times) * 0.95 else text
+        cell = text.lstrip()
+        return f"{text[: -len(cell)]}{GREEN if best else RED}{cell}{END}"
 
 
 NAMES = {

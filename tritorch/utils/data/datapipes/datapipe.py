@@ -121,9 +121,9 @@ class IterDataPipe(_Functional, IterableDataset, metaclass=_IterDataPipeMeta):
 
     Example:
         >>> from tritorch.utils.data.datapipes.iter import IterableWrapper
-        >>> pipe = IterableWrapper(range(10)).filter(lambda n: n % 2 == 1).batch(2)
+        >>> pipe = IterableWrapper(range(5)).map(str).batch(2)
         >>> list(pipe)
-        [[1, 3], [5, 7], [9]]
+        [['0', '1'], ['2', '3'], ['4']]
     """
 
     functions = {}
@@ -151,9 +151,9 @@ class MapDataPipe(_Functional, Dataset, metaclass=_DataPipeMeta):
 
     Example:
         >>> from tritorch.utils.data.datapipes.map import SequenceWrapper
-        >>> pipe = SequenceWrapper(range(5)).map(lambda n: n * n)
+        >>> pipe = SequenceWrapper(range(5)).map(str)
         >>> pipe[3], len(pipe)
-        (9, 5)
+        ('3', 5)
     """
 
     functions = {}

@@ -23,8 +23,8 @@ class MapperIterDataPipe(IterDataPipe):
 
     Example:
         >>> from tritorch.utils.data.datapipes.iter import IterableWrapper
-        >>> list(IterableWrapper([(1, 2), (3, 4)]).map(lambda a, b: a + b, input_col=[0, 1]))
-        [(3,), (7,)]
+        >>> list(IterableWrapper([(1, 2), (4, 3)]).map(max, input_col=[0, 1]))
+        [(2,), (4,)]
     """
 
     def __init__(

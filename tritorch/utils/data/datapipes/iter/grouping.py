@@ -78,9 +78,8 @@ class GrouperIterDataPipe(IterDataPipe):
 
     Example:
         >>> from tritorch.utils.data.datapipes.iter import IterableWrapper
-        >>> names = IterableWrapper(["a.png", "b.png", "a.json", "b.json"])
-        >>> list(names.groupby(lambda name: name[0]))
-        [['a.png', 'a.json'], ['b.png', 'b.json']]
+        >>> list(IterableWrapper(["one", "two", "three", "four", "six"]).groupby(len))
+        [['one', 'two', 'six'], ['three'], ['four']]
     """
 
     def __init__(
