@@ -393,3 +393,32 @@ def test_rates_are_asked_for_by_their_name(lib: Any) -> None:
 def test_bad_inputs(lib: Any, call: Any, kind: type) -> None:
     with pytest.raises(kind):
         call(lib.nn, lib.zeros)
+
+
+def test_cotangents_in_a_batch_free_the_graph(lib: Any) -> None:
+    x, other = lib.ones(3, requires_grad=True), lib.ones(2, requires_grad=True)
+    grad = lib.autograd.grad
+    y = x.exp()
+    d, none = grad(y, (x, other), lib.eye(3), is_grads_batched=True, allow_unused=True)
+    assert none is None and d.shape == (3, 3)
+    with pytest.raises(RuntimeError, match="second time"):
+        grad(y.sum(), x)
+    d, zero = grad(x.exp(), (x, other), lib.eye(3), is_grads_batched=True, materialize_grads=True)
+    assert zero.tolist() in ([0, 0], [[0, 0]] * 3)
+    with pytest.raises(RuntimeError, match="not have been used"):
+        grad(x.exp(), (x, other), lib.eye(3), is_grads_batched=True)
+
+
+def test_flags_and_gradients_that_are_refused(lib: Any) -> None:
+    x = lib.ones(2, requires_grad=True)
+    for value in ("a", 1, None):
+        with pytest.raises(TypeError, match="must be bool"):
+            x.requires_grad_(value)
+        with pytest.raises(RuntimeError, match="must be a bool"):
+            x.requires_grad = value
+    with pytest.raises(RuntimeError, match=r"attempting to assign a gradient of size '\[3\]'"):
+        x.grad = lib.ones(3)
+    assert (x * 2).grad_fn.next_functions[0][0].name() == "torch::autograd::AccumulateGrad"
+    layer = lib.nn.Linear(1, 1)
+    with pytest.raises(RuntimeError, match=r"Unexpected key(.|\n)*Missing key"):
+        lib.func.functional_call(layer, {"zz": x}, (x,), strict=True)

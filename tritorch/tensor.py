@@ -231,6 +231,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value is not True and value is not False:
+            raise RuntimeError("requires_grad must be a bool")
         self.requires_grad_(value)
 
     @property
@@ -273,8 +275,9 @@ class Tensor:
                 )
             if value._data.shape != self._data.shape or value.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of shape {tuple(value.shape)} and dtype {value.dtype},"
-                    f" expected {tuple(self.shape)} and {self.dtype}"
+                    "attempting to assign a gradient of size "
+                    f"'{list(value.shape)}' and dtype {value.dtype} to a tensor of size "
+                    f"'{list(self.shape)}' and dtype {self.dtype}"
                 )
             if value.device != self.device:
                 raise RuntimeError(
@@ -288,7 +291,10 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Begin or end to record operations on this leaf; returns it."""
-        if bool(requires_grad) == self.requires_grad:
+        if requires_grad is not True and requires_grad is not False:
+            kind = type(requires_grad).__name__
+            raise TypeError(f"requires_grad_(): argument 'requires_grad' must be bool, not {kind}")
+        if requires_grad == self.requires_grad:
             return self
         if not self.is_leaf:
             raise RuntimeError(

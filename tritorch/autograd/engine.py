@@ -386,9 +386,10 @@ def grad(
         )
     roots, wanted = _list(outputs), _list(inputs)
     given = [None] * len(roots) if grad_outputs is None else _list(grad_outputs)
-    if is_grads_batched:
-        return _batched(roots, wanted, given, create_graph, allow_unused or False)
     retain = create_graph if retain_graph is None else retain_graph
+    if is_grads_batched:
+        unused = bool(allow_unused or materialize_grads)
+        return _batched(roots, wanted, given, (retain, create_graph), unused, materialize_grads)
     if len(given) != len(roots):
         raise RuntimeError(f"grad: got {len(roots)} tensors and {len(given)} gradients")
     if not wanted:
@@ -410,12 +411,16 @@ def grad(
     return tuple(found)
 
 
-def _batched(roots: list, wanted: list, given: list, create: bool, unused: bool) -> tuple:
-    """One pass for each cotangent of a batch, their results stacked."""
-    rows = [
-        grad(roots, wanted, [None if g is None else g[i] for g in given], True, create, unused)
-        for i in range(len(given[0]))
-    ]
+def _batched(
+    roots: list, wanted: list, given: list, keep: tuple[bool, bool], unused: bool, zeros: bool
+) -> tuple:
+    """A pass for each cotangent of a batch, their results stacked; the last may free the graph."""
+    n, (retain, create) = len(given[0]), keep
+    rows = []
+    for i in range(n):
+        row = [None if g is None else g[i] for g in given]
+        how = {"allow_unused": unused or None, "materialize_grads": zeros}
+        rows.append(grad(roots, wanted, row, retain or i < n - 1, create, **how))
     columns = list(zip(*rows, strict=True))
     return tuple(None if c[0] is None else _stack(c) for c in columns)
 

@@ -166,7 +166,7 @@ class AccumulateGrad(Node):
     """The end of the tape: adds what arrives to `leaf.grad`."""
 
     __slots__ = ("leaf",)
-    name = NodeName("AccumulateGrad")
+    name = NodeName("torch::autograd::AccumulateGrad")
 
     def __init__(self, leaf: Tensor) -> None:
         super().__init__((), ((leaf._data.shape, leaf.dtype),))
@@ -175,6 +175,9 @@ class AccumulateGrad(Node):
     @property
     def variable(self) -> Tensor | None:
         return self.leaf()
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
 
 
 class Detached(Node):

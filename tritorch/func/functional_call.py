@@ -105,13 +105,14 @@ def replaced(
     own = _own_tensors(module)
     values = _with_ties(given, own) if tie_weights else given
     unexpected = [n for n in given if n not in own]
+    missing = [n for n in own if n not in values] if strict else []
+    said = f"Unexpected key(s): {', '.join(unexpected)}. " if unexpected else ""
+    if strict and (unexpected or missing):
+        said += f"Missing key(s): {', '.join(missing)}." if missing else ""
+        name = type(module).__name__
+        raise RuntimeError(f"Error(s) in replacing the tensors of {name}: {said.rstrip()}")
     if unexpected:
-        raise KeyError(f"Unexpected key(s): {', '.join(unexpected)}.")
-    if strict and (missing := [n for n in own if n not in values]):
-        raise RuntimeError(
-            f"Error(s) in replacing the tensors of {type(module).__name__}: Missing key(s): "
-            f"{', '.join(missing)}."
-        )
+        raise KeyError(said.rstrip())
     for name, value in values.items():
         if value is not None and not isinstance(value, Tensor):
             raise TypeError(f"{name}: expected a Tensor, got {type(value).__name__}")
