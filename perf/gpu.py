@@ -5,7 +5,8 @@
 
 Times are medians of CUDA events around single calls, ours and PyTorch's taking turns, with the
 device's cache overwritten before each. Rates are bytes that must be read and written, or
-multiplications and additions that must be done, over our time.
+multiplications and additions that must be done, over our time. Products of 16-bit floats are timed
+in both forms too, where the device has both: blocks read by pointers, and by tensor descriptors.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +29,7 @@ import numpy as np
 
 import tritorch
 from tritorch.runtime import memory
+from tritorch.runtime.launch import launch
 
 if importlib.util.find_spec("torch"):
     import torch
@@ -46,6 +50,11 @@ class Figure(NamedTuple):
     bytes: int = 0
     flops: int = 0
     dtype: str = "float32"
+
+    @property
+    def forms(self) -> bool:
+        """Whether pointers or descriptors may read it."""
+        return self.dtype == "bfloat16" and self.name.startswith(("matmul", "linear"))
 
 
 def elementwise(name: str, call: Callable[..., Any], count: int = 1) -> Figure:
@@ -76,6 +85,16 @@ def product(m: int, n: int, k: int, dtype: str = "bfloat16") -> Figure:
     )
 
 
+def linear(m: int, n: int, k: int) -> Figure:
+    return Figure(
+        f"linear bfloat16 {m}x{n}x{k} with a bias",
+        [(m, k), (n, k), (n,)],
+        lambda lib, xs: lambda: lib.nn.functional.linear(*xs),
+        flops=2 * m * n * k,
+        dtype="bfloat16",
+    )
+
+
 def convolution(n: int, c: int, size: int, k: int) -> Figure:
     def make(lib: Any, xs: list) -> Callable:
         x, w = (v.permute(0, 3, 1, 2) for v in xs)
@@ -100,6 +119,8 @@ FIGURES = [
     rows("layer_norm", lambda lib, x, w, b: lib.nn.functional.layer_norm(x, w.shape, w, b), 2, 2),
     product(4096, 4096, 4096),
     product(8192, 8192, 8192),
+    product(65536, 1024, 1024),
+    linear(8192, 8192, 2048),
     product(16, 4096, 4096),
     product(4096, 4096, 4096, "float32"),
     convolution(32, 64, 56, 64),
@@ -163,6 +184,43 @@ def measure(figure: Figure, clocks: list[Clock]) -> dict[str, Any]:
     return row
 
 
+@contextmanager
+def reading(descriptors: bool) -> Iterator[None]:
+    """A block in which descriptors may read products, or pointers read all of them."""
+    before = os.environ.get("TRITORCH_DESCRIPTORS")
+    os.environ["TRITORCH_DESCRIPTORS"] = str(int(descriptors))
+    _choose_anew()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TRITORCH_DESCRIPTORS"]
+        else:
+            os.environ["TRITORCH_DESCRIPTORS"] = before
+        _choose_anew()
+
+
+def _choose_anew() -> None:
+    from tritorch.kernels._choice import forget
+
+    forget()
+    launch.runtime.forget()
+
+
+def compare_forms(figure: Figure, clock: Clock) -> dict[str, float]:
+    """The median microseconds of a product in each form, whose turns change every 20 calls."""
+    run = figure.make(clock.lib, inputs(clock.lib, figure))
+    times: dict[str, list[float]] = {"pointers": [], "descriptors": []}
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end or not times["descriptors"]:
+        for name, seen in times.items():
+            with reading(name == "descriptors"):
+                run()  # what is recorded, and
+                run()  # done again, takes its own time of the host
+                seen += [clock(run) for _ in range(20)]
+    return {name: statistics.median(seen) * 1e3 for name, seen in times.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
@@ -181,6 +239,8 @@ def main() -> None:
             continue
         try:
             rows[figure.name] = measure(figure, clocks)
+            if figure.forms and launch.target.descriptors:
+                rows[figure.name] |= compare_forms(figure, clocks[0])
         except Exception as error:  # the others are worth having
             rows[figure.name] = {"failed": f"{type(error).__name__}: {error}"}
         print(f"{figure.name:60s}", shown(rows[figure.name]), flush=True)

@@ -21,6 +21,7 @@ from tritorch import dtypes
 from tritorch.dtypes import DType
 from tritorch.runtime.aot import TARGETS
 
+DESCRIPTORS = ("matmul_persistent_kernel",)  # kernels of targets that have them
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "perf" / "results"
 PROOFS = RESULTS / "proofs.json"
@@ -42,7 +43,8 @@ Written by `python tests/generate.py` from `perf/results/proofs.json`; run
   compiled. A whole run takes all of the samples and of sizes of real networks; a kernel with few
   variants here was compiled for its first ones only. Up to 32 bytes of stack are registers that
   the assembler gives up where one more program then fits a multiprocessor, those of `flat_kernel`
-  a table of CUDA's sine; other spills fail a test.
+  a table of CUDA's sine; other spills fail a test. "Pointers": the target has no tensor
+  descriptors, and runs the kernel of the same family that reads by pointers.
 - *GPU*: the same on a device.
 """
 
@@ -160,7 +162,7 @@ def page() -> str:
             ran = interpreted.get("kernels", {}).get(name, {})
             made = aot.get("kernels", {}).get(name, {})
             operators = sorted({*ran, *made.get("operators", ())} - {""})
-            targets = [target_cell(made.get("targets", {}).get(t)) for t in TARGETS]
+            targets = [target_cell(name, t, made.get("targets", {}).get(t)) for t in TARGETS]
             lines.append(
                 row([f"`{name}`", few(operators), dtypes_cell(ran), *targets, gpu(devices, name)])
             )
@@ -187,10 +189,10 @@ def short(name: str) -> str:
     return found.triton.replace("fp", "f") if isinstance(found, DType) else name
 
 
-def target_cell(most: dict | None) -> str:
+def target_cell(kernel: str, target: str, most: dict | None) -> str:
     """`96 reg, 48 KiB, HGMMA`."""
     if most is None:
-        return "-"
+        return "pointers" if kernel in DESCRIPTORS and not TARGETS[target].descriptors else "-"
     parts = [f"{most['registers']} reg"]
     if most["shared"]:
         parts.append(f"{-(-most['shared'] // 1024)} KiB")

@@ -2,8 +2,8 @@
 
 Each operator runs its declared samples, the same with sizes as on a GPU, and the cases of `REAL`,
 on arrays without memory. Of every kernel that it launches: no spills, shared memory within the
-target's limit, tensor-core instructions in tiled products of 16-bit floats, 16-byte loads where
-elementwise operators and copies get dense arrays.
+target's limit, tensor-core instructions in tiled products of 16-bit floats, bulk copies where
+tensor descriptors read, 16-byte loads where elementwise operators and copies get dense arrays.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ TENSOR_CORES = {
     "sm_120": "HMMA",
     "gfx942": "MFMA",
 }
+BULK = ("matmul_persistent_kernel",)  # kernels that the engine for bulk copies reads and writes for
 # Operators that move dense arrays, elementwise ones aside.
 DENSE = ("cat", "copy")
 FACTORS = {0: 1, 1: 4096, 2: 1024, 3: 64}  # what sizes are multiplied by, by number of dimensions
@@ -213,6 +214,8 @@ def problems(call: Call, compiled: Sequence[Compiled]) -> list[str]:
         wanted = TENSOR_CORES[facts.target]
         if _is_tiled_product(facts, constants) and wanted not in facts.dots:
             found.append(f"{facts.target}: no {wanted}, but {facts.dots}{shown}")
+        if facts.kernel in BULK and (not facts.bulk or facts.stores):
+            found.append(f"{facts.target}: {facts.bulk} copies in bulk, {facts.stores} else{shown}")
     if call.dense and compiled and all(a.itemsize > 1 for a in call.args if isinstance(a, Tensor)):
         widest = max(f.widest_load or f.widest_store for f, _ in compiled)
         if widest < 128:

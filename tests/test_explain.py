@@ -46,6 +46,16 @@ def test_a_training_step_is_explained() -> None:
 
 
 @compiled
+def test_large_products_are_read_by_descriptors() -> None:
+    x, w = (torch.zeros(4096, 4096, dtype=torch.bfloat16) for _ in range(2))
+    for target, programs in (("sm_90", 132), ("sm_100", 148)):
+        (call,) = torch.explain(torch.nn.functional.linear, x, w, target=target).calls
+        (kernel,) = call.kernels
+        assert (kernel.name, kernel.grid) == ("matmul_persistent_kernel", (programs,))
+        assert call.bound == "arithmetic" and kernel.facts.bulk and kernel.facts.dots
+
+
+@compiled
 def test_what_has_no_kernel_is_listed_and_not_counted() -> None:
     before = torch.cuda.fallbacks()
     found = torch.explain(lambda x: torch.linalg.qr(x)[0], torch.ones(3, 3))

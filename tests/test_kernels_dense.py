@@ -7,7 +7,7 @@ are compiled for each target and must neither spill nor miss the tensor cores an
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ if memory.interpreted():
 pytest.importorskip("triton")
 
 from tritorch.kernels import _product, conv, depthwise, matmul, pool
+from tritorch.kernels._choice import forget
 
 FLOATS = (float32, float16, bfloat16, float64)
 TOLERANCE = {"float32": 2e-5, "float16": 4e-3, "bfloat16": 3e-2, "float64": 1e-12}
@@ -619,9 +620,18 @@ def images(shape: Sequence[int], dtype: dtypes.DType, layout: str = "nhwc") -> A
     return meta((n, h, w, c), dtype).transpose((0, 3, 1, 2))
 
 
+@pytest.fixture
+def pointers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Descriptors read no product (`test_kernels_persistent.py` has those that they read)."""
+    monkeypatch.setenv("TRITORCH_DESCRIPTORS", "0")
+    forget()
+    yield
+    forget()
+
+
 @aot
 @pytest.mark.parametrize("target", TARGETS)
-def test_large_products_reach_the_tensor_cores(target: str) -> None:
+def test_large_products_reach_the_tensor_cores(target: str, pointers: None) -> None:
     with compile_for(target) as compiled:
         for order in ("nn", "nt"):
             matmul.matmul(launch, *matrices(4096, 4096, 4096, bfloat16, order))
@@ -655,7 +665,7 @@ SHAPES = [
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("dtype", (float16, float32, float64), ids=str)
-def test_products_of_every_shape_fit(target: str, dtype: dtypes.DType) -> None:
+def test_products_of_every_shape_fit(target: str, dtype: dtypes.DType, pointers: None) -> None:
     with compile_for(target) as compiled:
         for m, n, k, order in SHAPES:
             start = len(compiled.facts)
@@ -671,7 +681,7 @@ def test_products_of_every_shape_fit(target: str, dtype: dtypes.DType) -> None:
 @aot
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-def test_other_products_fit(target: str) -> None:
+def test_other_products_fit(target: str, pointers: None) -> None:
     with compile_for(target) as compiled:
         for dtype in (int8, int32, int64):
             matmul.matmul(launch, *matrices(4096, 4096, 4096, dtype))

@@ -12,6 +12,9 @@ from ._choice import chosen, remembered
 from ._dense import INTS, accumulator, cdiv, clip, is_wide, multiples, pow2, stages
 
 SUM_BLOCK = 1024  # elements a program of the second pass adds
+POINTERS, DESCRIPTORS = 1, 2  # how blocks are read
+DESCRIBED = ("float16", "bfloat16")  # the dtypes of products that descriptors read
+LARGEST = (1 << 31) - 256  # of sizes whose blocks begin where descriptors can say
 
 
 class Tiles(NamedTuple):
@@ -22,6 +25,17 @@ class Tiles(NamedTuple):
     bk: int
     warps: int
     stages: int
+
+
+class Form(NamedTuple):
+    """The same of a product that pointers or descriptors can read."""
+
+    bm: int
+    bn: int
+    bk: int
+    warps: int
+    stages: int
+    form: int  # POINTERS or DESCRIPTORS
 
 
 class View(NamedTuple):
@@ -104,6 +118,37 @@ def first_tiles(
     return Tiles(bm, bn, bk, warps, stages(target.shared_memory, stage, most))
 
 
+@remembered(4096)
+def form(
+    m: int, n: int, batch: int, dtype: str, target: Any, wide_c: bool = False,
+    matrix_c: bool = False,
+) -> Form:  # fmt: skip
+    """The blocks of a product of 16-bit floats that descriptors can read, and whether they do:
+    found by a search, or else where each multiprocessor has two tiles."""
+    t = persistent_tiles(m, n, target, wide_c, matrix_c)
+    if cdiv(m, t.bm) * cdiv(n, t.bn) * batch >= 2 * target.sms:
+        first = Form(*t, DESCRIPTORS)
+    else:
+        first = Form(*first_tiles(m, n, batch, dtype, "ieee", target, True, wide_c), POINTERS)
+    kind = f"product {dtype} described{' wide c' * wide_c}{' matrix c' * matrix_c}"
+    return chosen(target, kind, (m, n, batch), first)
+
+
+def persistent_tiles(
+    m: int, n: int, target: Any, wide_c: bool = False, matrix_c: bool = False
+) -> Tiles:
+    """The blocks with which descriptors read; none of them spills registers."""
+    small = target.shared_memory < 160 << 10
+    bm = clip(pow2(m), 64, 128)
+    narrow = small or (wide_c and (matrix_c or bm < 128))
+    bn = clip(pow2(n), 64, 128 if narrow else 256)
+    wide = bm * bn > 1 << 14
+    warps = 8 if wide or ((small or wide_c) and bm == bn == 128) else 4
+    if small and matrix_c:  # which passes through shared memory
+        return Tiles(bm, bn, 32, warps, 4)
+    return Tiles(bm, bn, 64, warps, 3 if wide or small else 4)
+
+
 def splits_of(programs: int, wanted: int, k: int, bk: int) -> tuple[int, int]:
     """How many splits of K, and how many elements of K each (a multiple of `bk`)."""
     splits = clip(wanted // max(programs, 1), 1, max(k // (4 * bk), 1))
@@ -114,7 +159,7 @@ def splits_of(programs: int, wanted: int, k: int, bk: int) -> tuple[int, int]:
 class Plan(NamedTuple):
     """The launches of a product: integer arguments and constants of one or two kernels."""
 
-    vector: bool  # whether the kernel for a vector operand serves
+    kind: str  # of the first kernel: "tiles", "persistent" or "vector"
     swap: bool  # whether a and b change places
     programs: int
     arguments: tuple[int, ...]
@@ -149,7 +194,18 @@ def plan(
     # an activation of a block of c, and the error function of gelu, take the registers that wide
     # elements of c take
     wide_c = ((wide_c or activation != "") and p.c[3] != 0) or activation == "gelu"
-    return _gemm(p, flags, dtype, precision, target, a.aligned, b.aligned, wide_c)
+    if dtype in DESCRIBED and target.descriptors and a.aligned and b.aligned and out.aligned:
+        operands = described(p)
+        if operands is not None:
+            t = form(p.m, p.n, p.matrices, dtype, target, wide_c, p.c[3] != 0)
+            if t.form == DESCRIPTORS:
+                return _persistent(p, operands, t, flags, target)
+            return _gemm(p, flags, dtype, precision, target, Tiles(*t[:5]))
+    vec = _vec(dtype)
+    turned = (*p.b[:3], p.b[4], p.b[3])
+    aligned = a.aligned and b.aligned and is_aligned(p.m, p.a, vec) and is_aligned(p.n, turned, vec)
+    t = tiles(p.m, p.n, p.matrices, dtype, precision, target, aligned, wide_c)
+    return _gemm(p, flags, dtype, precision, target, t)
 
 
 def _broadcast(x: View, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -193,14 +249,13 @@ def collapse(out: View, a: View, b: View, c: View | None) -> Product | None:
     )  # fmt: skip
 
 
-def _gemm(
-    p: Product, flags: dict, dtype: str, precision: str, target: Any, a: bool, b: bool, wide_c: bool
-) -> Plan:
-    itemsize = 2 if dtype.endswith("16") else 8 if dtype.endswith("64") else 4
-    vec = max(16 // itemsize, 1)
-    turned = (*p.b[:3], p.b[4], p.b[3])
-    aligned = a and b and is_aligned(p.m, p.a, vec) and is_aligned(p.n, turned, vec)
-    t = tiles(p.m, p.n, p.matrices, dtype, precision, target, aligned, wide_c)
+def _vec(dtype: str) -> int:
+    """Elements that a load of 16 bytes has."""
+    return 8 if dtype.endswith("16") else 2 if dtype.endswith("64") else 4
+
+
+def _gemm(p: Product, flags: dict, dtype: str, precision: str, target: Any, t: Tiles) -> Plan:
+    vec = _vec(dtype)
     programs = cdiv(p.m, t.bm) * cdiv(p.n, t.bn) * p.matrices
     wanted = target.sms * (2 if t.bm < 64 else 1)
     splits, k_split = splits_of(programs, wanted, p.k, t.bk)
@@ -210,7 +265,7 @@ def _gemm(
         "BATCHED": p.matrices > 1, "EVEN_K": p.k % t.bk == 0, "DOT": dtype not in INTS,
         "C_IS_ROW": flags["HAS_C"] and p.c[3] == 0,
         "PRECISION": precision if dtype == "float32" else "ieee",
-        "UPCAST": target.interpreted and itemsize == 2, "VEC": vec,
+        "UPCAST": target.interpreted and vec == 8, "VEC": vec,
         "MULTIPLES": multiples(
             vec, p.m, p.n, p.k, *p.a[3:], *p.b[3:], *strides[3:],
             gcd(*p.a[:3]), gcd(*p.b[:3]), gcd(*strides[:3]),
@@ -219,7 +274,57 @@ def _gemm(
     arguments = (
         p.m, p.n, p.k, *p.batch[1:], splits, k_split, *p.a, *p.b, *p.c, *strides, s_split
     )  # fmt: skip
-    return Plan(False, False, programs * splits, arguments, constants, t.warps, t.stages, **last)
+    return Plan("tiles", False, programs * splits, arguments, constants, t.warps, t.stages, **last)
+
+
+class Matrices(NamedTuple):
+    """An operand as a descriptor sees it: `count` matrices, each of rows one after the other."""
+
+    turned: bool  # whether what are its rows here are the columns of the product's operand
+    count: int  # 1 where all products have the same
+    stride: int  # between matrices, 0 of a single product
+    row: int  # between rows
+
+
+def described(p: Product) -> tuple[Matrices, Matrices, Matrices] | None:
+    """a, b and out; None where descriptors cannot see one of them.
+
+    They want rows without gaps that begin at multiples of 16 bytes, and one dimension of batch.
+    """
+    if p.batch[:2] != (1, 1) or not 0 < p.k <= LARGEST or max(p.m, p.n) > LARGEST:
+        return None
+    a, b, out = (_matrices(s, p.batch[2]) for s in (p.a, p.b, p.out))
+    return None if a is None or b is None or out is None or out.turned else (a, b, out)
+
+
+def _matrices(strides: tuple[int, ...], count: int) -> Matrices | None:
+    *_, batch, row, column = strides
+    turned = column != 1
+    row, column = (column, row) if turned else (row, column)
+    if column != 1 or row <= 0 or batch < 0 or row % 8 or batch % 8:
+        return None
+    if count == 1:
+        return Matrices(turned, 1, 0, row)
+    return Matrices(turned, count if batch else 1, batch or row, row)
+
+
+def _persistent(
+    p: Product, operands: tuple[Matrices, Matrices, Matrices], t: Form, flags: dict, target: Any
+) -> Plan:
+    a, b, out = operands
+    constants = {k: v for k, v in flags.items() if k != "ACC"} | {
+        "BM": t.bm, "BN": t.bn, "BK": t.bk, "GROUP_M": 8, "BATCHED": p.matrices > 1,
+        "TURN_A": a.turned, "TURN_B": b.turned,
+        "HALVES": t.bn > 128 or target.shared_memory < 160 << 10,
+        "C_IS_ROW": flags["HAS_C"] and p.c[3] == 0, "UPCAST": target.interpreted,
+    }  # fmt: skip
+    arguments = (
+        p.m, p.n, p.k, p.matrices, a.count, b.count, a.stride, a.row, b.stride, b.row, *p.c[2:],
+        out.stride, out.row,
+    )  # fmt: skip
+    tiles = cdiv(p.m, t.bm) * cdiv(p.n, t.bn) * p.matrices
+    programs = min(tiles, target.sms)
+    return Plan("persistent", False, programs, arguments, constants, t.warps, t.stages)
 
 
 def is_aligned(rows: int, strides: tuple[int, ...], vec: int) -> bool:
@@ -242,7 +347,7 @@ def _gemv(p: Product, flags: dict, target: Any) -> Plan:
         p.m, p.k, *p.batch[1:], splits, k_split,
         *p.a, *p.b[:4], *p.c[:4], *strides[:4], s_split,
     )  # fmt: skip
-    return Plan(True, swap, programs * splits, arguments, constants, 4, 3, **last)
+    return Plan("vector", swap, programs * splits, arguments, constants, 4, 3, **last)
 
 
 def _split(

@@ -1,9 +1,10 @@
-"""Matrix products: a tiled kernel, one for a vector operand, and the second pass of split-K.
+"""Matrix products: two tiled kernels, one for a vector operand, and the second pass of split-K.
 
 Operands have any strides; a batch is up to three dimensions of strides, 0 where it is broadcast.
 Sums are kept in float32 (float64 for float64, wrapping integers for integers). Where the tiles do
 not fill the GPU, K is split: partial sums go to scratch and a second pass adds them in order, so
-results are the same from run to run.
+results are the same from run to run. Where there are many tiles of 16-bit floats, and the device
+reads by tensor descriptors, as many programs as it has multiprocessors share them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,27 @@ from ._dense import (
     swizzle,
 )
 from ._product import View, plan
+
+
+@triton.jit
+def finish(
+    acc, p_c, o_m, o_n, m, n, s_cm, s_cn, alpha, beta,
+    HAS_C: tl.constexpr, C_IS_ROW: tl.constexpr, SCALED: tl.constexpr, ACT: tl.constexpr,
+):  # fmt: skip
+    """act(alpha * acc + beta * c) of a block whose rows and columns are o_m and o_n."""
+    if SCALED:
+        acc *= alpha
+    if HAS_C:
+        if C_IS_ROW:
+            b_c = tl.load(p_c + o_n * s_cn, mask=o_n < n, other=0)[None, :]
+        else:
+            m_c = (o_m < m)[:, None] & (o_n < n)[None, :]
+            b_c = tl.load(p_c + o_m[:, None] * s_cm + o_n[None, :] * s_cn, mask=m_c, other=0)
+        if SCALED:
+            acc += b_c.to(acc.dtype) * beta
+        else:
+            acc += b_c.to(acc.dtype)
+    return activate(acc, ACT)
 
 
 @triton.jit
@@ -92,25 +114,124 @@ def matmul_forward_kernel(
         b_b = tl.load(q_b, mask=m_k[:, None], other=0)
         acc = dot(b_a, b_b, acc, DOT, PRECISION, UPCAST)
 
-    m_out = (o_m < m)[:, None] & (o_n < n)[None, :]
-    if SCALED:
-        acc *= alpha
-    if HAS_C:
-        if BATCHED:
-            p_c += batch_offset(i_b, n_b1, n_b2, s_c0, s_c1, s_c2)
-        if C_IS_ROW:
-            b_c = tl.load(p_c + o_n * s_cn, mask=o_n < n, other=0)[None, :]
-        else:
-            b_c = tl.load(p_c + o_m[:, None] * s_cm + o_n[None, :] * s_cn, mask=m_out, other=0)
-        if SCALED:
-            acc += b_c.to(ACC) * beta
-        else:
-            acc += b_c.to(ACC)
     if BATCHED:
+        if HAS_C:
+            p_c += batch_offset(i_b, n_b1, n_b2, s_c0, s_c1, s_c2)
         o_out = batch_offset(i_b, n_b1, n_b2, s_o0, s_o1, s_o2)
         p_out += multiple(o_out, VEC, MULTIPLES, 11)
+    b_out = finish(
+        acc, p_c, o_m, o_n, m, n, s_cm, s_cn, alpha, beta, HAS_C, C_IS_ROW, SCALED, ACT
+    )  # fmt: skip
+    m_out = (o_m < m)[:, None] & (o_n < n)[None, :]
     q_out = p_out + i_split * s_os + o_m[:, None] * s_om + o_n[None, :] * s_on
-    tl.store(q_out, activate(acc, ACT).to(p_out.dtype.element_ty), mask=m_out)
+    tl.store(q_out, b_out.to(p_out.dtype.element_ty), mask=m_out)
+
+
+@triton.jit
+def describe(
+    p, n_b, rows, columns, s_b, s_row, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    BATCHED: tl.constexpr,
+):  # fmt: skip
+    """A descriptor of `n_b` matrices, in blocks of ROWS x COLUMNS; outside of them are zeros."""
+    if BATCHED:
+        return tl.make_tensor_descriptor(
+            p, [n_b, rows, columns], [s_b, s_row, 1], [1, ROWS, COLUMNS]
+        )
+    else:
+        return tl.make_tensor_descriptor(p, [rows, columns], [s_row, 1], [ROWS, COLUMNS])
+
+
+@triton.jit
+def read(d, i_b, o_row, o_column, BATCHED: tl.constexpr):
+    """The block of a descriptor at a row and column of the i_b-th matrix, (ROWS, COLUMNS)."""
+    if BATCHED:
+        b = d.load([i_b, o_row, o_column])
+        return tl.reshape(b, (b.shape[1], b.shape[2]))
+    else:
+        return d.load([o_row, o_column])
+
+
+@triton.jit
+def write(d, i_b, o_row, o_column, b, BATCHED: tl.constexpr):
+    """Store such a block, without what is outside."""
+    if BATCHED:
+        d.store([i_b, o_row, o_column], tl.reshape(b, (1, b.shape[0], b.shape[1])))
+    else:
+        d.store([o_row, o_column], b)
+
+
+@triton.jit
+def matmul_persistent_kernel(
+    p_a,  # (1 or B, M, K); (1 or B, K, M) where TURN_A
+    p_b,  # (1 or B, K, N); (1 or B, N, K) where TURN_B
+    p_c,  # (B, M, N); read where HAS_C
+    p_out,  # (B, M, N)
+    m, n, k, n_b, n_ab, n_bb,
+    s_ab, s_a, s_bb, s_b, s_cb, s_cm, s_cn, s_ob, s_o,
+    alpha, beta,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP_M: tl.constexpr,
+    BATCHED: tl.constexpr, TURN_A: tl.constexpr, TURN_B: tl.constexpr, HALVES: tl.constexpr,
+    WIDE: tl.constexpr, HAS_C: tl.constexpr, C_IS_ROW: tl.constexpr, SCALED: tl.constexpr,
+    UPCAST: tl.constexpr, ACT: tl.constexpr,
+):  # fmt: skip
+    """out = act(alpha * a @ b + beta * c): a program takes every tile at its number of programs.
+
+    The engine for bulk copies moves the blocks. With HALVES a tile leaves as two of half its width,
+    which take half the shared memory.
+    """
+    if TURN_A:
+        d_a = describe(p_a, n_ab, k, m, s_ab, s_a, BK, BM, BATCHED)
+    else:
+        d_a = describe(p_a, n_ab, m, k, s_ab, s_a, BM, BK, BATCHED)
+    if TURN_B:
+        d_b = describe(p_b, n_bb, n, k, s_bb, s_b, BN, BK, BATCHED)
+    else:
+        d_b = describe(p_b, n_bb, k, n, s_bb, s_b, BK, BN, BATCHED)
+    WIDTH: tl.constexpr = BN // 2 if HALVES else BN
+    d_out = describe(p_out, n_b, m, n, s_ob, s_o, BM, WIDTH, BATCHED)
+    n_m = tl.cdiv(m, BM)
+    n_n = tl.cdiv(n, BN)
+    step = tl.num_programs(0)
+    i_done = tl.program_id(0) - step
+    for i in tl.range(tl.program_id(0), n_m * n_n * n_b, step, flatten=True):
+        i_b = i // (n_m * n_n)
+        i_m, i_n = swizzle(i % (n_m * n_n), n_m, n_n, GROUP_M)
+        i_ab = tl.minimum(i_b, n_ab - 1)
+        i_bb = tl.minimum(i_b, n_bb - 1)
+        acc = tl.zeros((BM, BN), dtype=tl.float32)
+        for i_k in range(0, tl.cdiv(k, BK)):
+            if TURN_A:
+                b_a = read(d_a, i_ab, i_k * BK, i_m * BM, BATCHED).T
+            else:
+                b_a = read(d_a, i_ab, i_m * BM, i_k * BK, BATCHED)
+            if TURN_B:
+                b_b = read(d_b, i_bb, i_n * BN, i_k * BK, BATCHED).T
+            else:
+                b_b = read(d_b, i_bb, i_k * BK, i_n * BN, BATCHED)
+            acc = dot(b_a, b_b, acc, True, "ieee", UPCAST)
+        # The tile again, of a count of its own: the loads of the next one need not wait for it.
+        i_done += step
+        i_b = i_done // (n_m * n_n)
+        i_m, i_n = swizzle(i_done % (n_m * n_n), n_m, n_n, GROUP_M)
+        if HALVES:
+            parts = tl.split(tl.permute(tl.reshape(acc, (BM, 2, WIDTH)), (0, 2, 1)))
+        else:
+            parts = (acc,)
+        for i_part in tl.static_range(BN // WIDTH):
+            first = i_n * BN + i_part * WIDTH
+            o_m = i_m * BM + tl.arange(0, BM)
+            o_n = first + tl.arange(0, WIDTH)
+            q_c = p_c
+            if WIDE:
+                o_m = o_m.to(tl.int64)
+                o_n = o_n.to(tl.int64)
+            if BATCHED and HAS_C:
+                q_c += i_b.to(tl.int64) * s_cb
+            b_out = finish(
+                parts[i_part], q_c, o_m, o_n, m, n, s_cm, s_cn, alpha, beta,
+                HAS_C, C_IS_ROW, SCALED, ACT,
+            )  # fmt: skip
+            write(d_out, i_b, i_m * BM, first, b_out.to(p_out.dtype.element_ty), BATCHED)
 
 
 @triton.jit
@@ -207,6 +328,13 @@ def split_sum_kernel(
     tl.store(p_out + o_out, activate(acc, ACT).to(p_out.dtype.element_ty), mask=m_o)
 
 
+KERNELS = {
+    "tiles": matmul_forward_kernel,
+    "persistent": matmul_persistent_kernel,
+    "vector": gemv_forward_kernel,
+}
+
+
 def _scale(value: float, dtype: str) -> float | int:
     """A scale as an argument of a kernel: floats travel in single precision."""
     if dtype == "float64":
@@ -242,7 +370,7 @@ def multiply(
     scales = (_scale(alpha, dtype), _scale(beta, dtype))
     to = out if p.partial is None else scratch(launch, p.partial, dtype)
     launch(
-        gemv_forward_kernel if p.vector else matmul_forward_kernel,
+        KERNELS[p.kind],
         (p.programs,),
         [a, b, b if c is None else c, to, *p.arguments, *scales],
         p.constants,

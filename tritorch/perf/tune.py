@@ -18,7 +18,8 @@ from tritorch.runtime.launch import LaunchError, launch
 from tritorch.tensor import Tensor
 
 GAIN = 0.98  # of the time so far, that a choice must reach to replace another
-LIMITS = {"warps": (1, 16), "stages": (1, 6)}  # of the fields of choices; of blocks (16, 256)
+# Of the fields of choices; of blocks (16, 256). A form is 1, pointers, or 2, descriptors.
+LIMITS = {"warps": (1, 16), "stages": (1, 6), "form": (1, 2)}
 
 
 class Found(NamedTuple):
@@ -188,10 +189,10 @@ class Search:
 
 
 def neighbours(blocks: Any) -> Iterator[Any]:
-    """Choices that differ in one field: blocks and warps by a factor of 2, stages by 1."""
+    """Choices that differ in one field: blocks and warps by a factor of 2, stages and form by 1."""
     for name, n in blocks._asdict().items():
         low, high = LIMITS.get(name, (16, 256))
-        for other in (n - 1, n + 1) if name == "stages" else (n // 2, n * 2):
+        for other in (n - 1, n + 1) if name in ("stages", "form") else (n // 2, n * 2):
             if low <= other <= high:
                 yield blocks._replace(**{name: other})
 

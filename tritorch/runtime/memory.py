@@ -49,6 +49,13 @@ class Target:
     def warp_size(self) -> int:
         return 64 if self.backend == "hip" else 32
 
+    @property
+    def descriptors(self) -> bool:
+        """Whether kernels may read blocks by tensor descriptors: on NVIDIA's Hopper and newer,
+        unless TRITORCH_DESCRIPTORS=0."""
+        wanted = os.environ.get("TRITORCH_DESCRIPTORS", "1") not in ("", "0")
+        return wanted and self.backend == "cuda" and int(self.arch) >= 90
+
 
 class OutOfMemoryError(RuntimeError):
     """The device has no memory left for an allocation."""
