@@ -422,3 +422,35 @@ def test_flags_and_gradients_that_are_refused(lib: Any) -> None:
     layer = lib.nn.Linear(1, 1)
     with pytest.raises(RuntimeError, match=r"Unexpected key(.|\n)*Missing key"):
         lib.func.functional_call(layer, {"zz": x}, (x,), strict=True)
+
+
+def test_a_number_is_used_up_as_a_tensor_is(lib: Any) -> None:
+    x = lib.ones(2, requires_grad=True)
+    for f in (lambda x: x * 2, lambda x: x / 2, lambda x: x**2):
+        y = f(x).sum()
+        y.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            y.backward()
+    for f in (lambda x: x + 2, lambda x: -x, lambda x: x.view(2, 1), lambda x: x.expand(3, 2)):
+        y = f(x).sum()
+        y.backward()
+        y.backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_blocks_may_decorate(lib: Any) -> None:
+    forward = lib.autograd.forward_ad
+
+    @forward.dual_level()
+    def tangent(x: Any) -> Any:
+        return forward.unpack_dual(forward.make_dual(x, lib.ones(2)) * 3).tangent
+
+    assert tangent(lib.ones(2)).tolist() == [3, 3] == tangent(lib.zeros(2)).tolist()
+    assert lib.autograd.set_multithreading_enabled(False)(lambda: 4)() == 4
+
+
+def test_sums_of_squares_in_shared_memory(lib: Any) -> None:
+    weight = lib.nn.Parameter(lib.ones(2))
+    optimizer = lib.optim.Adagrad([weight])
+    optimizer.share_memory()
+    assert optimizer.state[weight]["sum"].is_shared()

@@ -8,6 +8,7 @@ Operators inside `no_grad` leave no history, and their results have no tangent.
 
 from __future__ import annotations
 
+from contextlib import ContextDecorator
 from typing import Any, NamedTuple
 
 from ..tensor import Tensor
@@ -140,8 +141,8 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     return UnpackedDualTensor(tensor if more else tensor.detach(), own.tangent(tensor, more))  # type: ignore
 
 
-class dual_level:
-    """A block in which tensors may be made dual.
+class dual_level(ContextDecorator):
+    """A block, or a decorated function, in which tensors may be made dual.
 
     Example:
         >>> import tritorch as torch

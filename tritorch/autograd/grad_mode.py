@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ContextDecorator
+
 from .mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
@@ -13,7 +15,7 @@ __all__ = [
 ]
 
 
-class set_multithreading_enabled:
+class set_multithreading_enabled(ContextDecorator):
     """Accepted as in PyTorch: a backward pass runs in the thread that called it in any case."""
 
     def __init__(self, mode: bool) -> None:

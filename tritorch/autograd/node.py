@@ -22,6 +22,10 @@ Edge = tuple["Node", int]
 _METADATA: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
+# tensors with their versions, and numbers in the place of tensors
+_SAVED = frozenset((tuple, list, int, float, complex))
+
+
 class Freed:
     """Stands in a node for saved tensors that a backward has used up."""
 
@@ -247,7 +251,7 @@ class OpNode(Node):
 
     def release(self) -> None:
         if self.saved and any(
-            v.__class__ in (tuple, list) or isinstance(v, Held)
+            v.__class__ in _SAVED or isinstance(v, Held)
             for v in self.saved.values()  # type: ignore
         ):
             self.saved = Freed  # shapes alone may be used again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,16 @@ def _shown(us: float) -> str:
     return f"{us / 1e3:.3f}ms" if us >= 1e3 else f"{us:.3f}us"
 
 
+def _older(name: str, now: str) -> property:
+    """A field under a name that PyTorch has deprecated."""
+
+    def get(self: Any) -> Any:
+        warnings.warn(f"`{name}` is deprecated, please use `{now}` instead.", FutureWarning, 2)
+        return getattr(self, now)
+
+    return property(get)
+
+
 class _Times:
     """What single events and their sums have in common: totals over `count` calls."""
 
@@ -43,6 +54,19 @@ class _Times:
     def cpu_time(self) -> float:
         """The mean of a call, in microseconds."""
         return self.cpu_time_total / self.count if self.count else 0.0
+
+    cuda_time = _older("cuda_time", "device_time")
+    cuda_time_total = _older("cuda_time_total", "device_time_total")
+    self_cuda_time_total = _older("self_cuda_time_total", "self_device_time_total")
+    self_cuda_memory_usage = _older("self_cuda_memory_usage", "self_device_memory_usage")
+
+    @property
+    def device_time_total_str(self) -> str:
+        return _shown(self.device_time_total)
+
+    @property
+    def self_device_time_total_str(self) -> str:
+        return _shown(self.self_device_time_total)
 
     @property
     def cpu_time_str(self) -> str:

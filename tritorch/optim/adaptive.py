@@ -125,6 +125,11 @@ class Adagrad(Counted):
             for p in group["params"]:
                 self.begin(p, self.state[p], group)
 
+    def share_memory(self) -> None:
+        """Move the sums of squares into memory that processes share."""
+        for own in self.state.values():
+            own["sum"].share_memory_()
+
     def arrays_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("sum",)
 
