@@ -41,6 +41,30 @@ def test_powers_of_bools() -> None:
         x**x
 
 
+def test_reductions_over_no_dimensions() -> None:
+    x = torch.tensor([[0, 2], [3, 1]], dtype=torch.uint8)
+    for f in (torch.all, torch.any):
+        assert f(x, dim=()).tolist() == [[0, 1], [1, 1]] and f(x, ()).dtype is torch.uint8
+        assert f(x.float(), []).dtype is torch.bool
+
+
+@pytest.mark.parametrize(
+    ("f", "says"),
+    [
+        (lambda: torch.gather(torch.tensor(5), 0, torch.tensor(1)), "out of bounds"),
+        (lambda: F.group_norm(torch.ones(2, 2), 1, torch.ones(1, 2)), "should contain 2 elements"),
+        (
+            lambda: torch.gru_cell(*[torch.ones(2, 2)] * 4),
+            "hidden_size = 6, but got 2",
+        ),
+        (lambda: torch.lstm_cell(X, [X, X], X, X), "hidden_size = 8, but got 2"),
+    ],
+)
+def test_shapes_that_are_refused(f: Callable, says: str) -> None:
+    with pytest.raises(RuntimeError, match=says):
+        f()
+
+
 def test_angles_have_no_gradient_at_the_origin() -> None:
     y, x = (torch.tensor([0.0, 1.0], requires_grad=True) for _ in range(2))
     for g in torch.autograd.grad(torch.atan2(y, x).sum(), (y, x)):
@@ -285,6 +309,17 @@ def test_classes_see_operands_in_the_names_of_numpy() -> None:
 
 
 BOOLS, WHOLE, COMPLEX = torch.tensor([[True, False]]), torch.tensor([[3, 1]]), X + 1j
+
+
+def test_factors_of_bools_and_tensors_without_elements() -> None:
+    one = torch.tensor([True])
+    assert torch.addr(one, torch.tensor([1]), torch.tensor([1.5]), beta=2, alpha=3) == 6.5
+    assert torch.ldexp(X.half(), torch.tensor(1)).dtype is torch.float16
+    assert F.pairwise_distance(WHOLE, WHOLE, eps=2).tolist() == pytest.approx([8**0.5])
+    for f in (torch.floor_divide, torch.remainder):
+        assert f(WHOLE[:0], 0).shape == (0, 2)
+    assert torch.cat([torch.empty(0), torch.empty(0)], 1).shape == (0,)
+    assert torch.diff(X, 0, append=X) is X
 
 
 def test_targets_of_losses() -> None:

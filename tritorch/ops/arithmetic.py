@@ -36,7 +36,7 @@ def _whole(name: str, rule: Callable, integers: Callable, says: str) -> Callable
     def divide(x: Any, y: Any, out: Any = None) -> Any:
         if floating(x):
             return rule(x, y, out)
-        if not np.all(y):
+        if not np.all(y) and np.size(x):
             raise RuntimeError(f"{name}: ZeroDivisionError: integer {says} by zero")
         return integers(x, y, out=out)
 

@@ -325,10 +325,10 @@ def check_channels(name: str, x: Tensor, **tensors: Tensor | None) -> None:
     if len(shape) < 2:
         raise RuntimeError(f"{name}: expected an input of shape (N, C, ...), got {tuple(shape)}")
     for what, t in tensors.items():
-        if t is not None and t._data.size != shape[1]:
+        if t is not None and tuple(t._data.shape) != (shape[1],):
             raise RuntimeError(
-                f"{name}: {what} should contain {shape[1]} elements not {t._data.size} for an "
-                f"input of shape {tuple(shape)}"
+                f"{name}: {what} should contain {shape[1]} elements not {t._data.size}, a vector, "
+                f"for an input of shape {tuple(shape)}, got shape {tuple(t.shape)}"
             )
     if x.dtype.category != 2:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype.name} tensors')

@@ -332,9 +332,9 @@ copy_into = _CopyInto(
 
 def copy_(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
     """Overwrite the elements with those of `src`, broadcast and cast."""
-    if isinstance(src, bool | int | float | complex):
-        return fill_(self, src)  # type: ignore[arg-type]
     if not isinstance(src, Tensor):
+        if isinstance(src, bool | int | float | complex):
+            return fill_(self, src)
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if src is self and not (state.grad and self.requires_grad):
         self.storage_.bump("copy_")

@@ -199,9 +199,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
             raise RuntimeError(
                 f"cat: zero-dimensional tensor (at position {i}) cannot be concatenated"
             )
-    real = [t for t in found if t._data.shape != (0,)] or found[:1]
+    real = [t for t in found if t._data.shape != (0,)]
     dtype = common_dtype(found)
-    d = errors.wrap_dim("cat", dim, real[0]._data.shape)
+    d = errors.wrap_dim("cat", dim, real[0]._data.shape) if real else 0  # nothing has no dims
+    real = real or found[:1]
     out = cat_op(*real, dim=d)
     out = out if out.dtype is dtype else out.to(dtype)  # type: ignore[attr-defined]
     if len(real) < len(found) and not out.requires_grad:

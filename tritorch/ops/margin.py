@@ -47,7 +47,7 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """The p-norm of `x1 - x2 + eps` along the last dimension."""
-    return norm(x1 - x2 + eps, p, -1, keepdim)
+    return norm(x1 - x2 + float(eps), p, -1, keepdim)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

@@ -142,7 +142,8 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
         tensor([12.])
     """
     input, other = _two_tensors(input, other)
-    return input * 2.0**other
+    found = input * 2.0**other
+    return found.to(input.dtype) if input.dtype.category == 2 > other.dtype.category else found
 
 
 def _wide(x: Any) -> Any:

@@ -245,9 +245,9 @@ def addr(
                 f"addr: For integral input tensors, argument {what} must not be a floating point "
                 f"number, got {factor}"
             )
-    if input.dtype.category == 0:
-        beta, alpha = bool(beta), bool(alpha)
     term = outer(vec1, vec2)
+    if input.dtype.category == term.dtype.category == 0:
+        beta, alpha = bool(beta), bool(alpha)
     term = term if alpha == 1 else alpha * term
     if beta == 0:
         return term

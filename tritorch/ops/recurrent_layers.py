@@ -134,10 +134,16 @@ for _n, _r, _d in (
 # -- cells ----------------------------------------------------------------------------------------
 
 
-def _cell(run: Run) -> Callable:
-    """One step."""
+def _cell(run: Run, gates: int) -> Callable:
+    """One step, of so many gates."""
 
     def cell(x: Tensor, states: States, w: Sequence, biases: Sequence) -> States:
+        want = gates * states[0].shape[-1]
+        for what, t in (("weight_ih", w[0]), ("weight_hh", w[1])):
+            if t.shape[0] != want:
+                raise RuntimeError(
+                    f"{what} first dim must be {gates} * hidden_size = {want}, but got {t.shape[0]}"
+                )
         biased = biases[0] is not None
         weights = [*w, *biases] if biased else list(w)
         return run(x, states, weights, biased, (x.shape[0],), False)[1]
@@ -145,8 +151,8 @@ def _cell(run: Run) -> Callable:
     return cell
 
 
-_tanh_cell, _relu_cell = _cell(_rnn_run(False)), _cell(_rnn_run(True))
-_lstm_cell, _gru_cell = _cell(_lstm_run), _cell(_gru_run)
+_tanh_cell, _relu_cell = _cell(_rnn_run(False), 1), _cell(_rnn_run(True), 1)
+_lstm_cell, _gru_cell = _cell(_lstm_run, 4), _cell(_gru_run, 3)
 
 
 def rnn_tanh_cell(

@@ -355,17 +355,31 @@ any_op = _test("any", np.logical_or)
 all_op = _test("all", np.logical_and)
 
 
+def _nothing(dim: Dims) -> bool:
+    return isinstance(dim, tuple | list) and not dim
+
+
 @public(out=True)
 @numpy_names
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether an element over `dim` is not zero: bool, or uint8 for uint8."""
+    """Whether an element over `dim` is not zero: bool, or uint8 for uint8.
+
+    Of no dimensions, `dim=()`, each element by itself.
+    """
+    if _nothing(dim):
+        return input != 0 if input.dtype is not dtypes.uint8 else to(input != 0, input.dtype)
     return any_op(input, dims=all_dims("any", input, dim), keepdim=keepdim)
 
 
 @public(out=True)
 @numpy_names
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether all elements over `dim` are not zero: bool, or uint8 for uint8."""
+    """Whether all elements over `dim` are not zero: bool, or uint8 for uint8.
+
+    Of no dimensions, `dim=()`, each element by itself.
+    """
+    if _nothing(dim):
+        return any(input, dim, keepdim)
     return all_op(input, dims=all_dims("all", input, dim), keepdim=keepdim)
 
 

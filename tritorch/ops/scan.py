@@ -390,8 +390,6 @@ def diff(
     d = _dim_of("diff", input, dim)
     if n < 0:
         raise RuntimeError(f"diff: order must be non-negative but got {n}")
-    if not n:
-        return input
     joined: Sequence[Tensor] = [t for t in (prepend, input, append) if t is not None]
     for t in joined:
         if t._data.ndim != input._data.ndim:
@@ -399,7 +397,7 @@ def diff(
                 "diff expects prepend or append to be the same dimension as input, got "
                 f"{errors.shapes(*joined)}"
             )
-    x: Any = cat(joined, d) if len(joined) > 1 else input
+    x: Any = cat(joined, d) if n and len(joined) > 1 else input
     for _ in range(min(n, x.shape[d])):
         size = x.shape[d] - 1
         a, b = x.narrow(d, 1, size), x.narrow(d, 0, size)

@@ -152,9 +152,9 @@ def _gather_vjp(g: Tensor, x_shape: tuple, index: Tensor, dim: int) -> Tensor:
 def gather_op(x: Any, index: Any, *, dim: int) -> Any:
     if not index.size:
         return np.empty(index.shape, x.dtype)
+    rows.check_bounds(index, x.shape[dim] if x.ndim else 1, dim, False, RuntimeError)
     if not x.ndim:
         return np.broadcast_to(x, index.shape).copy()
-    rows.check_bounds(index, x.shape[dim], dim, False, RuntimeError)
     flat = np.ascontiguousarray(x).reshape(-1)
     return rows.take_elements(flat, x.shape, index, dim)
 
