@@ -90,6 +90,12 @@ def test_concat_chain_stack_subset() -> None:
     assert len(part) == 2 and part[1] == 4 and part.__getitems__([0, 1]) == [16, 4]
 
 
+def test_older_name_of_sizes() -> None:
+    both = Squares(3) + Squares(2)
+    with pytest.warns(FutureWarning, match="renamed to cumulative_sizes"):
+        assert both.cummulative_sizes == [3, 5] == ConcatDataset.cumsum([Squares(3), Squares(2)])
+
+
 def test_random_split() -> None:
     parts = random_split(Squares(10), [0.55, 0.25, 0.2], torch.Generator().manual_seed(3))
     assert [len(p) for p in parts] == [6, 2, 2]
@@ -275,7 +281,7 @@ def test_streams() -> None:
     with pytest.raises(TypeError):
         len(DataLoader(Stream(5)))
     loader = DataLoader(Sized(8))
-    assert len(list(loader)) == 8 and len(loader) == 5
+    assert sum(1 for _ in loader) == 8 and len(loader) == 5
     with pytest.warns(UserWarning, match="was reported to be 5"):
         list(loader)
     with pytest.raises(TypeError, match="abstract"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 import tritorch as torch
 from tritorch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
 
 class Squares(Dataset):
@@ -208,7 +211,7 @@ def test_no_orphans_when_the_main_process_is_killed(tmp_path) -> None:
     code = (
         "import time, os, sys; sys.path.insert(0, sys.argv[1]); import test_workers as t\n"
         "loader = iter(t.DataLoader(t.Squares(), num_workers=2)); next(loader)\n"
-        "print(*[p.pid for p in loader.workers.processes], flush=True); time.sleep(100)"
+        "print(*[p.pid for p in loader._workers], flush=True); time.sleep(100)"
     )
     command = [sys.executable, "-c", code, os.path.dirname(__file__)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -220,3 +223,29 @@ def test_no_orphans_when_the_main_process_is_killed(tmp_path) -> None:
     while any(map(alive, pids)) and time.monotonic() < end:
         time.sleep(0.2)
     assert not any(map(alive, pids))
+
+
+def test_too_many_workers_warn() -> None:
+    with pytest.warns(UserWarning, match="will create 100000 worker processes in total"):
+        loader = DataLoader(Squares(), num_workers=100_000)
+    with pytest.warns(UserWarning, match="suggested max number of worker"):
+        loader.check_worker_number_rationality()
+    assert loader.prefetch_factor == 2 and loader.multiprocessing_context is None
+
+
+def test_iterators_have_a_length_and_are_counted() -> None:
+    for workers in (0, 1):
+        batches = iter(DataLoader(Squares(), batch_size=4, num_workers=workers))
+        assert len(batches) == len(list(batches)) == batches._num_yielded
+        with pytest.raises(NotImplementedError, match="cannot be pickled"):
+            pickle.dumps(batches)
+
+
+def test_workers_may_be_ended() -> None:
+    loader = DataLoader(Squares(), batch_size=4, num_workers=1, persistent_workers=True)
+    batches = iter(loader)
+    first = next(batches)
+    (process,) = batches._workers
+    batches._shutdown_workers()
+    assert not process.is_alive() and batches._workers == []
+    assert next(iter(loader))["name"] == first["name"]

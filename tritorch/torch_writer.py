@@ -75,6 +75,7 @@ class Data:
         self.open: set[int] = set()
         self.whole = self.look(obj, ())
         self.places: dict[int, Place] = {}
+        self.memories: list[Memory] = []  # in the order of their keys
         if self.whole:
             self.place()
 
@@ -122,17 +123,13 @@ class Data:
         if typed:
             kind = named("torch", f"{TYPE_NAMES[first.name]}Storage")
         count = raw.size // (first.itemsize if typed else 1)
-        key, location = str(len({p.memory.key for p in self.places.values()})), tensors[0].device
-        memory = Memory(raw, kind, str(location), key, count)
+        memory = Memory(raw, kind, str(tensors[0].device), str(len(self.memories)), count)
+        self.memories.append(memory)
         for t, a in zip(tensors, arrays):
             size = a.itemsize
             offset = (address_of(a) - low) // size if a.size else 0
             strides = tuple(s // size for s in a.strides) if a.size else t.stride()  # type: ignore
             self.places[id(t)] = Place(memory, offset, strides)
-
-    def memories(self) -> list[Memory]:
-        """The storages in the order of their keys."""
-        return list({p.memory.key: p.memory for p in self.places.values()}.values())
 
 
 def _aligned(arrays: list[np.ndarray]) -> bool:
@@ -220,7 +217,7 @@ def write_archive(obj: Any, data: Data, file: Any, folder: str, protocol: int) -
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         _record(archive, f"{folder}/data.pkl", pickled(obj, data, protocol))
         _record(archive, f"{folder}/byteorder", b"little")
-        for memory in data.memories():
+        for memory in data.memories:
             _record(archive, f"{folder}/data/{memory.key}", memory.raw)
         _record(archive, f"{folder}/version", b"3\n")
 
@@ -243,7 +240,7 @@ def write_row(obj: Any, data: Data, file: Any, protocol: int) -> None:
     for part in (*LEGACY, info):
         file.write(pickle.dumps(part, protocol))
     file.write(pickled(obj, data, protocol, legacy=True))
-    memories = data.memories()
+    memories = data.memories
     file.write(pickle.dumps([m.key for m in memories], protocol))
     for memory in memories:
         file.write(memory.count.to_bytes(8, "little"))

@@ -208,7 +208,7 @@ class DataLoader:
             return self.collate_fn(self.dataset[indices])
         return self.collate_fn(self._fetch(indices))
 
-    def _over_workers(self, seed: int, pipes: Any) -> Iterator[Any]:
+    def _over_workers(self, seed: int, pipes: Any) -> WorkerIterator:
         first = self._workers is None
         workers = self._workers or Workers(self)
         self._epoch += 1
@@ -306,7 +306,18 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """A pass over the batches that workers make."""
 
     def _begin(self, loader: DataLoader, seed: int, pipes: Any) -> Iterator[Any]:
-        return loader._over_workers(seed, pipes)
+        batches = loader._over_workers(seed, pipes)
+        self._pool = batches.workers
+        return batches
+
+    @property
+    def _workers(self) -> list[Any]:
+        return self._pool.processes
+
+    def _shutdown_workers(self) -> None:
+        """Ends the workers now; the loader starts others when it is iterated again."""
+        self._pool.stop()
+        self._loader._workers = None
 
 
 def _rows(dataset: Any) -> Callable[[list[int]], list] | None:
