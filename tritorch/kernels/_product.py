@@ -146,7 +146,8 @@ def persistent_tiles(
     warps = 8 if wide or ((small or wide_c) and bm == bn == 128) else 4
     if small and matrix_c:  # which passes through shared memory
         return Tiles(bm, bn, 32, warps, 4)
-    return Tiles(bm, bn, 64, warps, 3 if wide or small else 4)
+    few = wide or small or (wide_c and matrix_c)  # the block of c passes through shared memory too
+    return Tiles(bm, bn, 64, warps, 3 if few else 4)
 
 
 def splits_of(programs: int, wanted: int, k: int, bk: int) -> tuple[int, int]:
