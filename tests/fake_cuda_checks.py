@@ -460,6 +460,21 @@ def test_a_graph_keeps_the_memory_of_its_descriptors(copied: Callable) -> None:
     assert len(seen) == 1 and cuda.memory_allocated() == used
 
 
+def test_programs_share_the_tiles_of_a_large_product() -> None:
+    driver.fake_parameters(4)
+    x, w = (tritorch.empty(4096, 4096, dtype=float16, device="cuda") for _ in range(2))
+    gc.collect()
+    used, seen = cuda.memory_allocated(), set()
+    for _ in range(3):
+        out = tritorch.nn.functional.linear(x, w)
+        call = last()
+        assert (call.name, tuple(call.grid)) == (b"matmul_persistent_kernel", (132, 1, 1))
+        assert [call.parameters[i] for i in (0, 1, 3)] == [t.data_ptr() for t in (x, w, out)]
+        seen.add(cuda.memory_allocated() - used)
+        del out
+    assert seen == {x.nbytes}
+
+
 def test_only_equal_calls_are_done_again() -> None:
     a = tritorch.empty(6, device="cuda")._data
     kinds = [

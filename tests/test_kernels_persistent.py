@@ -330,7 +330,7 @@ def test_operators_and_graphs_on_a_gpu() -> None:
     x, w, bias = torch.randn(4096, 512), torch.randn(4096 + 72, 512), torch.randn(4096 + 72)
     want = torch.nn.functional.linear(x.bfloat16().float(), w.bfloat16().float(), bias)
     x, w, bias = (t.bfloat16().cuda() for t in (x, w, bias))
-    tolerance = {"rtol": 2e-2, "atol": 0.5}
+    tolerance: Any = {"rtol": 2e-2, "atol": 0.5}
     for _ in range(3):
         got = torch.nn.functional.linear(x, w, bias)
         torch.testing.assert_close(got.cpu().float(), want, **tolerance)

@@ -114,7 +114,17 @@ def test_neighbours_differ_in_one_field_within_limits() -> None:
 
 @pytest.mark.interpreter
 @interpreted
-def test_a_search_finds_and_keeps_what_is_faster(cache: Path, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "key"),
+    [
+        (torch.float32, "product float32 ieee 128x128x1"),
+        (torch.bfloat16, "product bfloat16 described 128x128x1"),
+    ],
+    ids=str,
+)
+def test_a_search_finds_and_keeps_what_is_faster(
+    dtype: torch.dtype, key: str, cache: Path, monkeypatch: Any
+) -> None:
     """Time is counted in programs that the interpreter runs, so that it is the same each time."""
     from tritorch.kernels._choice import forget
 
@@ -132,11 +142,11 @@ def test_a_search_finds_and_keeps_what_is_faster(cache: Path, monkeypatch: Any) 
 
     monkeypatch.setattr(launch, "_executor", counted)
     monkeypatch.setattr(Search, "_time", time)
-    a, b = torch.randn(96, 24), torch.randn(24, 80)
+    a, b = torch.randn(96, 24).to(dtype), torch.randn(24, 80).to(dtype)
     x, y = a.cuda(), b.cuda()
     found = torch.tune(torch.matmul, x, y)
     (one,) = found.found
-    assert one.key == "product float32 ieee 128x128x1"
+    assert one.key == key
     assert one.after < one.before and one.best != one.first and found.tried > 3
     assert json.loads((cache / "interpreter.json").read_text())["choices"] == {
         one.key: list(one.best)
