@@ -91,10 +91,12 @@ def _pair(name: str, input: Any, target: Any) -> None:
 
 def _difference(name: str, input: Any, target: Any) -> Any:
     """`input - target` in the floating-point dtype that both promote to, of a mask too."""
-    dtype = promoted((input, target))
-    errors.check_dtype(name, dtype, "floating")
-    if input.dtype is not target.dtype:
+    dtype = input.dtype
+    if dtype is not target.dtype:
+        dtype = promoted((input, target))
         input, target = to(input, dtype), to(target, dtype)
+    if dtype.category != 2:
+        errors.check_dtype(name, dtype, "floating")
     return input - target
 
 

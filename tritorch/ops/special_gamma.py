@@ -37,12 +37,8 @@ def _xlogy(x: Any, y: Any) -> Any:
     return np.where(np.equal(x, 0) & ~np.isnan(y), 0, x * np.log(y)).astype(np.result_type(x, y))
 
 
-def _rint(x: Any, out: Any = None) -> Any:
-    return (np.positive if x.dtype.kind in "iu" else np.rint)(x, out=out)
-
-
 _COMPLEX = ("complex",)
-_round = unary("round", _rint, deny=("complex", "bool"), vjp=zero)
+_round = unary("round", np.rint, deny=("complex", "bool", "integral"), vjp=zero)
 
 
 @loop
@@ -224,7 +220,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         tensor([ 0.,  2., -3.])
     """
     if decimals == 0:
-        return _round.call(input)
+        return input.clone() if input.dtype.category == 1 else _round.call(input)  # type: ignore
     if input.dtype.category < 2:
         raise NotImplementedError(
             f"round: decimals is for floating-point tensors, got {input.dtype}"
