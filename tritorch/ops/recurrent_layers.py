@@ -138,11 +138,11 @@ def _cell(run: Run, gates: int) -> Callable:
     """One step, of so many gates."""
 
     def cell(x: Tensor, states: States, w: Sequence, biases: Sequence) -> States:
-        want = gates * states[0].shape[-1]
+        want = gates * states[0]._data.shape[-1]
         for what, t in (("weight_ih", w[0]), ("weight_hh", w[1])):
-            if t.shape[0] != want:
+            if (rows := t._data.shape[0]) != want:
                 raise RuntimeError(
-                    f"{what} first dim must be {gates} * hidden_size = {want}, but got {t.shape[0]}"
+                    f"{what} first dim must be {gates} * hidden_size = {want}, but got {rows}"
                 )
         biased = biases[0] is not None
         weights = [*w, *biases] if biased else list(w)
