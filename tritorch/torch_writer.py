@@ -26,6 +26,11 @@ ALIGNMENT = 64  # of storages in an archive, so that they can be used where the 
 LEGACY = 0x1950A86A20F9469CFC6C, 1001
 _LEAVES = (bool, int, float, str, complex, bytes, np.generic, np.ndarray, DType, Device, Size)
 _MAPPINGS = (dict, OrderedDict, Counter)
+_EXACT: tuple[tuple[type, Any], ...] = (
+    *((int, int.__int__), (float, float.__float__), (str, str.__str__)),
+    *((complex, complex.__complex__), (bytes, bytes.__bytes__)),
+)
+_PurePickler: Any = pickle._Pickler  # type: ignore[attr-defined]  # Python's own, in Python
 _FACTORIES = (None, list, dict, int, float)
 
 
@@ -139,7 +144,7 @@ def _aligned(arrays: list[np.ndarray]) -> bool:
     return not any((address_of(a) - low) % a.itemsize for a in arrays)
 
 
-class _Pickler(pickle._Pickler):  # type: ignore[name-defined] - Python's own, written in Python
+class _Pickler(_PurePickler):
     def __init__(self, file: Any, protocol: int, data: Data, legacy: bool) -> None:
         super().__init__(file, protocol)
         self.data, self.legacy = data, legacy
@@ -157,7 +162,7 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined] - Python's own, w
         self.write(pickle.GLOBAL + f"{obj.module}\n{obj.name}\n".encode())
         self.memoize(obj)
 
-    dispatch = {**pickle._Pickler.dispatch, Name: save_name}  # type: ignore[attr-defined]
+    dispatch = {**_PurePickler.dispatch, Name: save_name}
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
@@ -199,10 +204,7 @@ def _plain(x: Any) -> Any:
     if isinstance(x, Mapping):
         factory = x.default_factory if type(x) is defaultdict else type
         return x if factory in _FACTORIES else dict(x)
-    for kind in (int, float, str, complex, bytes):
-        if isinstance(x, kind):
-            return kind.__new__(kind, kind.__str__(x) if kind is str else x)
-    return x
+    return next((exact(x) for kind, exact in _EXACT if isinstance(x, kind)), x)
 
 
 def pickled(obj: Any, data: Data, protocol: int, legacy: bool = False) -> bytes:

@@ -217,7 +217,7 @@ class _ConvTranspose(_ConvNd):
         )
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        geometry = (self.stride, self.padding, self.kernel_size, self._dims, self.dilation)
+        geometry: Any = (self.stride, self.padding, self.kernel_size, self._dims, self.dilation)
         extra = self._output_padding(input, output_size, *geometry)
         convolve = getattr(F, f"conv_transpose{self._dims}d")
         return convolve(

@@ -170,7 +170,7 @@ class DataLoader:
         return _MultiProcessingDataLoaderIter(self)
 
     def _drawn(self) -> int:
-        return create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item()
+        return int(create.empty((), dtype=dtypes.int64).random_(generator=self.generator).item())
 
     def _for_pipes(self) -> tuple[int, int, int] | None:
         """For a pipe: the seed of its order, the same in all processes, their number and place."""
@@ -181,9 +181,9 @@ class DataLoader:
         if distributed is None or not distributed.is_initialized():
             return seed, 1, 0
         if isinstance(self.dataset, IterDataPipe):
-            shared = create.tensor(seed)
+            shared: Any = create.tensor(seed)
             distributed.broadcast(shared, src=0)
-            seed = shared.item()
+            seed = int(shared.item())
         return seed, distributed.get_world_size(), distributed.get_rank()
 
     def _set_pipes(self, seed: int, parts: int, part: int) -> None:

@@ -154,8 +154,8 @@ def runtime_validation(f: Callable) -> Callable:
     """
     if f.__name__ != "__iter__":
         raise TypeError(f"Can not decorate function {f.__name__} with 'runtime_validation'")
-    given = (*get_args(get_type_hints(f).get("return")), Any)[0]
-    kind = get_origin(given) or given
+    given: Any = (*get_args(get_type_hints(f).get("return")), Any)[0]
+    kind: Any = get_origin(given) or given
 
     @functools.wraps(f)
     def checked(self: Any) -> Iterator[Any]:

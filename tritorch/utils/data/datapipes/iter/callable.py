@@ -34,7 +34,7 @@ class MapperIterDataPipe(IterDataPipe):
         if input_col is None and output_col is not None:
             raise ValueError("`output_col` must be None when `input_col` is None.")
         if isinstance(output_col, list | tuple):
-            if len(output_col) > 1:
+            if len(output_col) != 1:
                 raise ValueError("`output_col` must be a single-element list or tuple")
             output_col = output_col[0]
         validate_input_col(fn, input_col)

@@ -127,7 +127,7 @@ class GrouperIterDataPipe(IterDataPipe):
             groups.setdefault(key, []).append(x)
             waiting += 1
             if len(groups[key]) == self.group_size:
-                waiting -= self.group_size
+                waiting -= len(groups[key])
                 yield self._given(key, groups.pop(key))
             if waiting == self.max_buffer_size:
                 yield from self._largest(groups)

@@ -117,7 +117,7 @@ class _Container(_ContainerTemplate, IterDataPipe):
         return {name: getattr(self, name) for name in (*names, *counted)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._empty()
 
 
