@@ -131,8 +131,14 @@ def test_parts_of_amp_and_utils_are_files_of_their_own(hooked: None) -> None:
     from torch.cuda.amp.autocast_mode import autocast, custom_bwd, custom_fwd
     from torch.cuda.amp.common import amp_definitely_not_available
     from torch.cuda.amp.grad_scaler import GradScaler, OptState
+    from torch.profiler.profiler import ProfilerAction
+    from torch.utils.data.datapipes.iter.combining import ForkerIterDataPipe
+    from torch.utils.data.datapipes.iter.filelister import FileListerIterDataPipe
     from torch.utils.hooks import RemovableHandle
 
+    assert ProfilerAction is tritorch.profiler.ProfilerAction
+    pipes = tritorch.utils.data.datapipes.iter
+    assert ForkerIterDataPipe is pipes.Forker and FileListerIterDataPipe is pipes.FileLister
     amp, utils = tritorch.cuda.amp, tritorch.nn.utils
     assert autocast is amp.autocast and GradScaler is amp.GradScaler
     assert custom_fwd is amp.custom_fwd and custom_bwd is amp.custom_bwd

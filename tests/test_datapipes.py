@@ -584,3 +584,23 @@ def test_a_loader_shuffles_where_no_pipe_does() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert list(DataLoader(pipe, batch_size=25, collate_fn=sum)) == [300, 925]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_get_their_parts_of_one_order(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tritorch import distributed
+    from tritorch.utils.data.datapipes.iter import IterableWrapper
+
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "broadcast", lambda seed, src: seed.fill_(11))
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
+        pipe = IterableWrapper(range(12)).shuffle().sharding_filter()
+        parts.append(list(data.DataLoader(pipe, batch_size=None, num_workers=workers)))
+    assert list(map(len, parts)) == [6, 6] and sorted(sum(parts, [])) == list(range(12))
+    order = list(IterableWrapper(range(12)).shuffle())
+    assert sorted(order) == list(range(12)) and parts[0] != sorted(parts[0])

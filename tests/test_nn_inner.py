@@ -454,3 +454,25 @@ def test_sums_of_squares_in_shared_memory(lib: Any) -> None:
     optimizer = lib.optim.Adagrad([weight])
     optimizer.share_memory()
     assert optimizer.state[weight]["sum"].is_shared()
+
+
+def test_names_that_other_layers_and_optimizers_take(lib: Any) -> None:
+    import importlib
+
+    F, x = lib.nn.functional, reals(lib, 2, 4)
+    weight, bias = reals(lib, 12, 4, seed=1), reals(lib, 12, seed=2)
+    parts = F._in_projection_packed(x, x, x, weight, bias)
+    np.testing.assert_allclose(lib.cat(list(parts), -1), F.linear(x, weight, bias), rtol=1e-5)
+    mask = F._canonical_mask(lib.tensor([True, False]), "mask", None, "", lib.float32)
+    assert mask.tolist() == [float("-inf"), 0]
+    inner = importlib.import_module(f"{lib.__name__}.optim.optimizer")
+    assert inner._get_value(lib.tensor(2.0)) == 2.0 == inner._get_value(2.0)
+
+    class Descent(inner.Optimizer):
+        @inner._use_grad_for_differentiable
+        def step(self) -> bool:
+            return lib.is_grad_enabled()
+
+    for on in (False, True):
+        made = Descent([lib.nn.Parameter(lib.ones(1))], {"differentiable": on})
+        assert made.step() is on

@@ -257,6 +257,9 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
         module.__getattr__ = look  # type: ignore[method-assign]
         self.hooked.append((module, lazy))
+        if not hasattr(module, "__path__"):  # what is a package there may be one module here
+            module.__path__ = []
+            self.made.append((module, "__path__"))
 
     def hook_parts(self, module: ModuleType, name: str) -> None:
         """So are names of its loaded parts, which a program reaches without importing them."""

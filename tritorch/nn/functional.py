@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..ops import multihead
 from ..ops.api import FUNCTIONAL
 from ..ops.scaled import ScalingType as ScalingType, SwizzleType as SwizzleType
 
 globals().update(FUNCTIONAL)
+_canonical_mask = multihead.canonical_mask  # which copies of PyTorch's layer use
+_in_projection_packed = multihead._projected
 __all__ = sorted(FUNCTIONAL)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

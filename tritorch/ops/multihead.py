@@ -82,7 +82,7 @@ def _check_dims(q: Any, k: Any, v: Any, padding: Any, mask: Any, num_heads: int)
     return n == 3
 
 
-def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple:
+def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any = None) -> tuple:
     """Queries, keys and values by one weight (3 E, E): one product where they are one tensor."""
     _need(
         k.shape == v.shape,

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from .. import dtypes
-from ..autograd.mode import profiles
+from ..autograd.mode import profiles, set_grad_enabled
 from ..autograd.node import RemovableHandle
 from ..ops.python import typename
 from ..tensor import Tensor
@@ -345,3 +345,34 @@ def _adopt(value: Any, p: Tensor, group: dict[str, Any], key: Any = None) -> Any
     if isinstance(value, Iterable) and not isinstance(value, str):
         return type(value)(_adopt(v, p, group) for v in value)  # type: ignore[call-arg]
     return value
+
+
+# -- what optimizers outside of this package take from PyTorch's file ------------------------------
+
+
+def _use_grad_for_differentiable(func: Callable) -> Callable:
+    """A `step` that is recorded where the optimizer is `differentiable`, and else is not."""
+
+    @functools.wraps(func)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with set_grad_enabled(bool(self.defaults["differentiable"])):
+            return func(self, *args, **kwargs)
+
+    return step
+
+
+def _get_value(x: Any) -> Any:
+    """The number of a tensor, or itself."""
+    return x.item() if isinstance(x, Tensor) else x
+
+
+def _stack_if_compiling(x: Any) -> Any:
+    """Itself: nothing is compiled."""
+    return x
+
+
+def _default_to_fused_or_foreach(
+    params: list[Any], differentiable: bool, use_fused: bool = False
+) -> tuple[bool, bool]:
+    """Whether an optimizer is to be (fused, foreach) where it was not told: neither."""
+    return False, False

@@ -19,7 +19,7 @@ from .collate import Collate, default_collate, default_convert
 from .datapipes.datapipe import IterDataPipe, MapDataPipe
 from .dataset import IterableDataset, Subset, TensorDataset
 from .graph_settings import apply_random_seed, apply_sharding, apply_shuffle_settings
-from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 from .workers import WorkerIterator, Workers, context_of, get_worker_info as get_worker_info
 
 __all__ = ["DataLoader"]
@@ -33,7 +33,7 @@ class _DatasetKind:
     Map, Iterable = 0, 1
 
 
-class _Endless:
+class _InfiniteConstantSampler(Sampler):
     """The sampler of a stream, which has no indices."""
 
     def __iter__(self) -> Iterator[None]:
@@ -103,7 +103,7 @@ class DataLoader:
         self.in_order, self.generator = in_order, generator
         if sampler is None:
             if self._stream:
-                sampler = _Endless()
+                sampler = _InfiniteConstantSampler()
             elif shuffle:
                 sampler = RandomSampler(dataset, generator=generator)
             else:

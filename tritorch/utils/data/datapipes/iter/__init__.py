@@ -9,9 +9,13 @@ from .combining import (
 )
 from .files import (
     FileListerIterDataPipe as FileLister,
+    FileListerIterDataPipe as FileListerIterDataPipe,
     FileOpenerIterDataPipe as FileOpener,
+    FileOpenerIterDataPipe as FileOpenerIterDataPipe,
     RoutedDecoderIterDataPipe as RoutedDecoder,
+    RoutedDecoderIterDataPipe as RoutedDecoderIterDataPipe,
     StreamReaderIterDataPipe as StreamReader,
+    StreamReaderIterDataPipe as StreamReaderIterDataPipe,
 )
 from .grouping import (
     BatcherIterDataPipe as Batcher,

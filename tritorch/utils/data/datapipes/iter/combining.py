@@ -7,6 +7,10 @@ from typing import Any
 
 from .._decorator import functional_datapipe
 from ..datapipe import IterDataPipe, length_of
+from .splitting import (
+    DemultiplexerIterDataPipe as DemultiplexerIterDataPipe,
+    ForkerIterDataPipe as ForkerIterDataPipe,
+)
 
 __all__ = ["ConcaterIterDataPipe", "MultiplexerIterDataPipe", "ZipperIterDataPipe"]
 
