@@ -40,10 +40,8 @@ Written by `python tests/generate.py` from `perf/results/proofs.json`; run
   gapped arrays of these dtypes: the operators' samples, and the shapes of its own tests.
 - *Compiled* ahead of time for five targets: the most registers and shared memory that a variant
   uses, the tensor-core instructions of the tiled products, and in brackets how many variants were
-  compiled. A whole run takes all of the samples and of sizes of real networks; a kernel with few
-  variants here was compiled for its first ones only. Up to 32 bytes of stack are registers that
-  the assembler gives up where one more program then fits a multiprocessor, those of `flat_kernel`
-  a table of CUDA's sine; other spills fail a test. "Pointers": the target has no tensor
+  compiled: all of the operators' samples, and of sizes of real networks. Spills fail a test; the
+  stack of `flat_kernel` is a table of CUDA's sine. "Pointers": the target has no tensor
   descriptors, and runs the kernel of the same family that reads by pointers.
 - *GPU*: the same on a device.
 """
