@@ -138,7 +138,7 @@ def persistent_tiles(
     m: int, n: int, target: Any, wide_c: bool = False, matrix_c: bool = False
 ) -> Tiles:
     """The blocks with which descriptors read; none of them spills registers."""
-    small = target.shared_memory < 160 << 10
+    small = _is_small(target)
     bm = clip(pow2(m), 64, 128)
     narrow = small or (wide_c and (matrix_c or bm < 128))
     bn = clip(pow2(n), 64, 128 if narrow else 256)
@@ -148,6 +148,11 @@ def persistent_tiles(
         return Tiles(bm, bn, 32, warps, 4)
     few = wide or small or (wide_c and matrix_c)  # the block of c passes through shared memory too
     return Tiles(bm, bn, 64, warps, 3 if few else 4)
+
+
+def _is_small(target: Any) -> bool:
+    """Whether a program has less shared memory than on devices for data centres."""
+    return target.shared_memory < 160 << 10
 
 
 def splits_of(programs: int, wanted: int, k: int, bk: int) -> tuple[int, int]:
@@ -316,7 +321,7 @@ def _persistent(
     constants = {k: v for k, v in flags.items() if k != "ACC"} | {
         "BM": t.bm, "BN": t.bn, "BK": t.bk, "GROUP_M": 8, "BATCHED": p.matrices > 1,
         "TURN_A": a.turned, "TURN_B": b.turned,
-        "HALVES": t.bn > 128 or target.shared_memory < 160 << 10,
+        "HALVES": t.bn > 128 or _is_small(target),
         "C_IS_ROW": flags["HAS_C"] and p.c[3] == 0, "UPCAST": target.interpreted,
     }  # fmt: skip
     arguments = (
