@@ -205,28 +205,23 @@ WHOLE = {"x": torch.arange(20), "n": {"y": torch.ones(3, 3).t(), "z": 1.5}}
 
 
 def content_of(name: str, folder: Path) -> bytes:
-    save(WHOLE, folder / name)
+    save(WHOLE, folder / name, _use_new_zipfile_serialization=not name.startswith("row"))
     return (folder / name).read_bytes()
 
 
-@pytest.fixture(params=["x.safetensors", "x.pt"])
+@pytest.fixture(params=["x.safetensors", "x.pt", "row.pt"])
 def content(request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     return content_of(request.param, tmp_path)
 
 
 def test_every_flipped_bit_is_noticed(content: bytes, tmp_path: Path) -> None:
-    """Or it changes nothing, where it lies between the records of an archive."""
-    rng, path, harmless = random.Random(0), tmp_path / "damaged.st", 0
+    rng, path = random.Random(0), tmp_path / "damaged.st"
     for _ in range(1000):
         damaged = bytearray(content)
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
-        try:
-            assert same(load(path), WHOLE)
-            harmless += 1
-        except CheckpointError as error:
-            assert "damaged.st: " in str(error)
-    assert harmless < (700 if content[:2] == b"PK" else 1)
+        with pytest.raises(CheckpointError, match=r"damaged\.st: "):
+            load(path)
 
 
 def test_every_cut_is_noticed(content: bytes, tmp_path: Path) -> None:

@@ -134,6 +134,7 @@ def save(
     its tensors aside, and `load` gives it back only with `weights_only=False`. `state_dict()` is
     the better thing to save.
 
+    Checksums cover every byte: `load` notices any that was changed, but in storages that it maps.
     Tensors that share memory share it again after loading. A file appears complete or not at all:
     it is written beside its place, flushed to the disk and then renamed.
 
@@ -182,7 +183,8 @@ def _torch_form(obj: Any, protocol: int, archive: bool) -> Write | None:
     data = torch_writer.Data(obj)
 
     def write(target: str | BinaryIO) -> None:
-        with open(target, "wb") if isinstance(target, str) else contextlib.nullcontext(target) as f:
+        named = isinstance(target, str)
+        with open(target, "w+b") if named else contextlib.nullcontext(target) as f:
             if archive:
                 torch_writer.write_archive(obj, data, f, "archive", protocol)
             else:

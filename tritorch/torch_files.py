@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import dtypes, formats
+from . import dtypes, formats, seal
 from .allowed import listed, restore as restore_listed, unlisted
 from .device import device as Device
 from .dtypes import DType
@@ -36,7 +36,6 @@ DAMAGE = (
 )
 Read = Callable[[int, int], np.ndarray]
 _LEGACY = 0x1950A86A20F9469CFC6C, 1001  # the number that older files begin with; their version
-_LOCAL = 30  # bytes of the header before a record, without names
 _DIMS = 64  # NumPy's
 
 
@@ -199,6 +198,7 @@ class _Archive(_File):
         super().__init__(size, read, where, trusted)
         with zipfile.ZipFile(io.BufferedReader(_Window(size, read))) as archive:
             self.records = {info.filename: info for info in archive.infolist()}
+            comment = archive.comment
         self.sums = any(info.CRC for info in self.records.values())  # it may be saved without
         self.checks = checks and self.sums
         pickles = [k for k in self.records if k.endswith("/data.pkl") and k.count("/") == 1]
@@ -207,6 +207,18 @@ class _Archive(_File):
         self.folder = pickles[0].removesuffix("data.pkl")
         if f"{self.folder}constants.pkl" in self.records:
             raise UnpickleError("it is a program of TorchScript; save the state dict of it there")
+        marked = f"{self.folder}{seal.MARK}" in self.records or comment.startswith(seal.TRAILER)
+        if marked:
+            self.check(comment)
+
+    def check(self, comment: bytes) -> None:
+        """Of an archive that tritorch wrote: nothing outside the storages was changed."""
+        read = lambda a, b: self.read(a, min(b, self.size)).tobytes()  # noqa: E731
+        if comment != seal.sum_of(self.records.values(), read, self.size):
+            raise UnpickleError("its structure is damaged: its checksum is wrong")
+        for name, info in self.records.items():
+            if not name.startswith(f"{self.folder}data"):
+                self.content(info, check=True)
 
     def load(self) -> Any:
         if self.record("byteorder", b"little") != b"little":
@@ -228,11 +240,11 @@ class _Archive(_File):
     def content(self, info: zipfile.ZipInfo, check: bool) -> np.ndarray:
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise UnpickleError(f"{info.filename!r} is compressed, as torch.save never does")
-        head = self.read(info.header_offset, info.header_offset + _LOCAL).tobytes()
-        if len(head) < _LOCAL or head[:4] != b"PK\x03\x04":
+        head = self.read(info.header_offset, info.header_offset + seal.LOCAL).tobytes()
+        if len(head) < seal.LOCAL or head[:4] != b"PK\x03\x04":
             raise UnpickleError(f"there is no {info.filename!r} where the archive says")
-        names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-        out = self.claim(info.header_offset + _LOCAL + names, info.file_size)
+        start = seal.content_of(info, lambda a, b: self.read(a, b).tobytes())
+        out = self.claim(start, info.file_size)
         if check and zlib.crc32(out.data) != info.CRC:
             raise UnpickleError(f"{info.filename!r} is damaged: its checksum is wrong")
         return out
@@ -302,10 +314,15 @@ class _Legacy(_File):
             raise UnpickleError("it was written on a machine that is not little-endian")
         scan, behind = _Sizes(self.size, self.read, self.trusted), end_of(data, at)
         scan.unpickle(data, at)
-        self.find_storages(scan.sizes, self.unpickle(data, behind), end_of(data, behind))
+        end = self.find_storages(scan.sizes, self.unpickle(data, behind), end_of(data, behind))
+        rest = data[end:]  # another object, or the checksum of what tritorch wrote
+        sealed = head[2].get(seal.MARK) or (len(rest) == seal.LENGTH and rest[:1] != b"\x80")
+        if sealed and rest != seal.trailer(zlib.crc32(memoryview(data)[:end])):
+            raise UnpickleError("it is damaged or cut off: its checksum is wrong")
         return self.unpickle(data, at)
 
-    def find_storages(self, sizes: dict[str, int], keys: Any, at: int) -> None:
+    def find_storages(self, sizes: dict[str, int], keys: Any, at: int) -> int:
+        """Where each storage is, and the end of them."""
         if not isinstance(keys, list) or set(keys) != set(sizes) or len(keys) != len(sizes):
             raise UnpickleError("it does not list its storages")
         for key in keys:
@@ -314,6 +331,7 @@ class _Legacy(_File):
                 raise UnpickleError(f"its storage {key!r} has not {sizes[key]} bytes")
             self.places[key] = at + 8, sizes[key]
             at += 8 + sizes[key]
+        return at
 
     def bytes_of(self, key: str, size: int) -> np.ndarray:
         start, known = self.places[key]

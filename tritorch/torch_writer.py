@@ -10,12 +10,14 @@ import functools
 import io
 import pickle
 import zipfile
+import zlib
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import seal
 from .device import device as Device
 from .dtypes import DType
 from .ops.interop import TYPE_NAMES
@@ -215,13 +217,15 @@ def pickled(obj: Any, data: Data, protocol: int, legacy: bool = False) -> bytes:
 
 
 def write_archive(obj: Any, data: Data, file: Any, folder: str, protocol: int) -> None:
-    """The zip archive; all names in it stand in a folder."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _record(archive, f"{folder}/data.pkl", pickled(obj, data, protocol))
-        _record(archive, f"{folder}/byteorder", b"little")
-        for memory in data.memories:
-            _record(archive, f"{folder}/data/{memory.key}", memory.raw)
-        _record(archive, f"{folder}/version", b"3\n")
+    """The zip archive; all names in it stand in a folder. The file must be readable too."""
+    archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
+    _record(archive, f"{folder}/data.pkl", pickled(obj, data, protocol))
+    _record(archive, f"{folder}/byteorder", b"little")
+    for memory in data.memories:
+        _record(archive, f"{folder}/data/{memory.key}", memory.raw)
+    _record(archive, f"{folder}/version", b"3\n")
+    _record(archive, f"{folder}/{seal.MARK}", b"1")
+    seal.close(archive, file)
 
 
 def _record(archive: zipfile.ZipFile, name: str, raw: Any) -> None:
@@ -237,13 +241,16 @@ def _record(archive: zipfile.ZipFile, name: str, raw: Any) -> None:
 
 def write_row(obj: Any, data: Data, file: Any, protocol: int) -> None:
     """The form before archives: pickles in a row."""
-    info = {"protocol_version": LEGACY[1], "little_endian": True}
+    info: dict[str, Any] = {"protocol_version": LEGACY[1], "little_endian": True, seal.MARK: True}
     info["type_sizes"] = {"short": 2, "int": 4, "long": 4}
-    for part in (*LEGACY, info):
-        file.write(pickle.dumps(part, protocol))
-    file.write(pickled(obj, data, protocol, legacy=True))
+    parts = [pickle.dumps(part, protocol) for part in (*LEGACY, info)]
+    parts.append(pickled(obj, data, protocol, legacy=True))
     memories = data.memories
-    file.write(pickle.dumps([m.key for m in memories], protocol))
+    parts.append(pickle.dumps([m.key for m in memories], protocol))
     for memory in memories:
-        file.write(memory.count.to_bytes(8, "little"))
-        file.write(memory.raw)
+        parts += [memory.count.to_bytes(8, "little"), memory.raw]
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part, total)
+        file.write(part)
+    file.write(seal.trailer(total))
