@@ -27,6 +27,7 @@ LAYERS = (
         "serialization",
         "allowed",
         "serialization_writer",
+        "seal",
         "torch_files",
         "torch_objects",
         "torch_writer",
