@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .matmul_host import product
 
 BLOCK = 1 << 21  # bytes of windows that stay in a core's second-level cache
 SMALL = 1 << 18  # bytes of windows that are not worth a second thread
+EXACT = 1 << 17  # products up to which sums are kept in float64: that is less than a call takes
 FEW = 128  # pixels of an output below which several images share one product
 
 
@@ -151,7 +153,19 @@ def forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, window: Windo
         return out if bias is None else _biased(out, bias)
     if window.groups == x.shape[1] == o and x.dtype.kind == "f":
         return depthwise(x, w[:, 0], bias, window, (p, q))
+    if _exact(x, n * p * q * w.size):
+        out = _by_blocks(_double(x), _double(w), _double(bias), window, (p, q))
+        return out.astype(np.float32)
     return _by_blocks(x, w, bias, window, (p, q))
+
+
+def _exact(x: np.ndarray, products: int) -> bool:
+    """Whether float32 is carried out in float64."""
+    return x.dtype == np.float32 and products <= EXACT
+
+
+def _double(x: np.ndarray | None) -> Any:
+    return None if x is None else x.astype(np.float64)
 
 
 def _biased(out: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -212,6 +226,8 @@ def input_gradient(g: np.ndarray, w: np.ndarray, size: Pair, window: Window) -> 
         out = host.zeros((g.shape[0], channels, *size), g.dtype)
         out[:, :, :: window.stride[0], :: window.stride[1]] = _pointwise(g, w[:, :, 0, 0].T)
         return out
+    if _exact(g, g.size * math.prod(w.shape[1:])):
+        return _add_back(_double(g), _double(w), size, window).astype(np.float32)
     return _add_back(g, w, size, window)
 
 
@@ -260,6 +276,8 @@ def weight_gradient(g: np.ndarray, x: np.ndarray, kernel: Pair, window: Window) 
         return depthwise_weight(g, x, kernel, window).reshape(shape)
     if conv_last.served(x, g, window):
         return conv_last.weight_gradient(g, x, kernel, window)
+    if _exact(g, g.size * math.prod(shape[1:])):
+        return weight_gradient(_double(g), _double(x), kernel, window).astype(np.float32)
     blocks = Blocks(x, kernel, g.shape[2:], window)  # type: ignore[arg-type]
     tasks = blocks.tasks()
     gradient = g.reshape(g.shape[0], groups, o // groups, *g.shape[2:])
