@@ -201,7 +201,7 @@ def _log_of_sum(exp: np.ufunc, log: Callable) -> Callable:
     """
 
     def loop(x: Any, y: Any, out: Any = None) -> Any:
-        far = np.subtract(x, y, out=None if out is None else scratch(out))
+        far: Any = np.subtract(x, y, out=None if out is None else scratch(out))
         if far.dtype.kind == "c":
             far, first = np.where(x == y, 0, far), far.real >= 0
             near = log(exp(np.where(first, -far, far)))
