@@ -193,6 +193,7 @@ def test_sums_with_an_activation_fit(target: str) -> None:
     with compile_for(target) as compiled:
         for use_gelu in (False, True):
             f = facts(bfloat16, use_gelu=use_gelu)
-            assert f.stack == 0 and set(f.dots) == {CORES[target]} and f.widest_load == 128, f
+            assert f.stack == 0 and set(f.dots) == {CORES[target]}, f
+            assert f.bulk or f.widest_load == 128, f
             facts(float32, use_gelu=use_gelu)
     fit(compiled.facts)

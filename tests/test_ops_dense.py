@@ -577,7 +577,7 @@ def test_distances(p: float, rows: int) -> None:
 
 
 def z(*shape: int, dtype: Any = None) -> torch.Tensor:
-    return torch.zeros(*shape, dtype=dtype)
+    return torch.zeros(shape, dtype=dtype)
 
 
 ERRORS: list[tuple[Callable, type, str]] = [
@@ -635,7 +635,8 @@ ERRORS: list[tuple[Callable, type, str]] = [
     (lambda: F.max_pool2d(z(1, 4, 4), 0), RuntimeError, "greater than zero"),
     (lambda: F.max_pool2d(z(1, 4, 4), (2, 2, 2)), RuntimeError, "tuple of 2 ints"),
     (lambda: F.avg_pool2d(z(1, 4, 4), 2, divisor_override=0), RuntimeError, "must be not zero"),
-    (lambda: F.adaptive_avg_pool2d(z(4, 4), 2), ValueError, "at least 3"),
+    (lambda: F.adaptive_avg_pool2d(z(4, 4), 2), RuntimeError, "Expected 3D or 4D"),
+    (lambda: F.adaptive_avg_pool2d(z(4, 4), (2, 2)), ValueError, "at least 3"),
     (lambda: F.adaptive_avg_pool2d(z(1, 4, 0), 2), RuntimeError, "non-zero size"),
     (lambda: F.max_unpool2d(z(1, 2, 2), z(1, 2, 2), 2), RuntimeError, "should be type int64"),
     (
