@@ -766,7 +766,7 @@ def test_convolutions_fit(target: str, name: str) -> None:
         for f in compile_convolution(target, name, float16, layout):
             assert bool(f.dots) != ("depthwise" in name), f
             if layout == "nhwc" and "stem" not in name:
-                assert f.widest_load == 128, f
+                assert f.bulk or f.widest_load == 128, f
         compile_convolution(target, name, float32, layout)
 
 
