@@ -15,6 +15,7 @@ from .memory import Target
 
 MAX_X, MAX_YZ = (1 << 31) - 1, 65535  # programs in the first dimension of a grid, in the others
 MOST_REGISTERS, THREADS = 255, 2048  # registers of a thread; 2048 of them times warps fill the file
+LOCAL = "__local_depot"  # what PTX calls an array on the stack, where no register spills
 ROOM = 1.125, 1.5, 2  # times the registers with which the assembler spilled, one after the other
 
 
@@ -153,7 +154,7 @@ def compile_kernel(
     source = ASTSource(kernel, *special)
     gpu = GPUTarget(target.backend, target.arch, target.warp_size)
     compiled = triton.compile(source, target=gpu, options=options)
-    if target.backend != "cuda":
+    if target.backend != "cuda" or LOCAL in compiled.asm["ptx"]:
         return compiled
     most = min(MOST_REGISTERS, THREADS // options["num_warps"])
     used = usage(compiled.asm["cubin"])
