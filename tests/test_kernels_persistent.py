@@ -176,6 +176,8 @@ def test_descriptors_read_large_products_of_16_bit_floats() -> None:
     assert kind(large, large, large, dtype="float32") == "tiles"
     for name, target in TARGETS.items():
         expected = "persistent" if name in ("sm_90", "sm_100", "sm_120") else "tiles"
+        if name == "sm_120" and memory._triton() < (3, 9):
+            expected = "tiles"
         assert kind(large, large, large, target) == expected, name
     few = of((2048, 2048))  # 128 tiles
     assert kind(few, few, few) == "tiles"

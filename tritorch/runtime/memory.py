@@ -8,14 +8,17 @@ host memory on which kernels run in Triton's interpreter. TRITORCH_EXECUTOR=modu
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import importlib.util
 import math
 import os
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -52,9 +55,21 @@ class Target:
     @property
     def descriptors(self) -> bool:
         """Whether kernels may read blocks by tensor descriptors: on NVIDIA's Hopper and newer,
-        unless TRITORCH_DESCRIPTORS=0."""
-        wanted = os.environ.get("TRITORCH_DESCRIPTORS", "1") not in ("", "0")
-        return wanted and self.backend == "cuda" and int(self.arch) >= 90
+        unless TRITORCH_DESCRIPTORS=0. Triton before 3.9 spills registers there on sm_120."""
+        if self.backend != "cuda" or int(self.arch) < 90:
+            return False
+        if int(self.arch) == 120 and _triton() < (3, 9):
+            return False
+        return os.environ.get("TRITORCH_DESCRIPTORS", "1") not in ("", "0")
+
+
+@functools.cache
+def _triton() -> tuple[int, ...]:
+    """The version of Triton that is installed, (0,) where it is not."""
+    try:
+        return tuple(int(n) for n in re.findall(r"\d+", version("triton"))[:2])
+    except PackageNotFoundError:
+        return (0,)
 
 
 class OutOfMemoryError(RuntimeError):
