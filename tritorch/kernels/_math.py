@@ -62,8 +62,17 @@ def is_negative(x):
 
 
 @triton.jit
+def negative(x):
+    """-x; Triton before 3.9 makes 0 - x of that, which loses the sign of a zero."""
+    if x.dtype.is_floating():
+        return x * -1.0
+    else:
+        return -x
+
+
+@triton.jit
 def copysign(x, y):
-    return tl.where(is_negative(x) == is_negative(y), x, -x)
+    return tl.where(is_negative(x) == is_negative(y), x, negative(x))
 
 
 @triton.jit
@@ -224,7 +233,7 @@ def pow(x, y):
     r = tl.where((e < INF) & (e > 0), e + e * t_low, e)
     r = tl.where(a == 0, tl.where(y < 0, INF, 0.0), r)
     r = tl.where(a == INF, tl.where(y < 0, 0.0, INF), r)
-    r = tl.where(is_negative(x) & is_odd(y), -r, r)
+    r = tl.where(is_negative(x) & is_odd(y), negative(r), r)
     r = tl.where((x < 0) & (a < INF) & (tl.floor(y) != y), float("nan"), r)
     r = tl.where((a == 1.0) & (tl.abs(y) == INF), 1.0, r)
     r = tl.where((x != x) | (y != y), x + y, r)

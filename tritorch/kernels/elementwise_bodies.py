@@ -168,7 +168,7 @@ def pow(x, y):
 
 @triton.jit
 def neg(x):
-    return -x
+    return m.negative(x)
 
 
 @triton.jit
