@@ -29,6 +29,12 @@ def interpreter(test: Any) -> Any:
     return pytest.mark.interpreter(absent(test))
 
 
+def needs_newer_interpreter(why: str) -> None:
+    """Skip the test where Triton's own interpreter, and it alone, computes something else."""
+    if memory._triton() < (3, 9):
+        pytest.skip(f"Triton's interpreter before 3.9 {why}")
+
+
 def aot(test: Any) -> Any:
     absent = pytest.mark.skipif(memory.interpreted(), reason="triton.jit interprets here")
     return pytest.mark.aot(absent(test))

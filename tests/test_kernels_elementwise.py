@@ -14,7 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special as special
-from rows import FLOATS, LAYOUTS, aot, close, interpreter, new, numbers, put, ran, turned, wide
+from rows import (
+    FLOATS,
+    LAYOUTS,
+    aot,
+    close,
+    interpreter,
+    needs_newer_interpreter,
+    new,
+    numbers,
+    put,
+    ran,
+    turned,
+    wide,
+)
 
 from tritorch import dtypes
 from tritorch.dtypes import (
@@ -246,6 +259,10 @@ def test_unary_bodies(body: str, dtype: DType) -> None:
 @pytest.mark.parametrize("dtype", (float32, float64), ids=str)
 @pytest.mark.parametrize("body", BINARY)
 def test_binary_bodies(body: str, dtype: DType) -> None:
+    if body in ("fmax", "fmin"):
+        needs_newer_interpreter("gives NaN for the larger of NaN and a number")
+    if (body, dtype) == ("fmod", float64):
+        needs_newer_interpreter("rounds the product of an fma")
     f, points = BINARY[body]
     x, y = (p.astype(dtype.np) for p in points)
     expected = f(wide(x), wide(y))
@@ -410,6 +427,8 @@ ONE_OPERAND = (
 @interpreter
 @pytest.mark.parametrize("dtype", INTEGERS, ids=str)
 def test_integer_bodies(dtype: DType) -> None:
+    if dtype is uint8:
+        needs_newer_interpreter("cannot invert unsigned integers")
     values = np.array([0, 1, 2, 3, 5, 7, 100, 127, -1, -2, -3, -7, -100, -128])
     values = (values[values >= 0] if dtype is uint8 else values).astype(dtype.np)
     x, y = (v.ravel() for v in np.meshgrid(values, values[values != 0]))

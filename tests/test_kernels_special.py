@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from rows import interpreter
+from rows import interpreter, needs_newer_interpreter
 
 import tritorch as torch
 from tritorch import op as spine
@@ -134,6 +134,8 @@ def on_device(name: str, *arrays: np.ndarray, dtype: torch.dtype) -> np.ndarray:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("name", CASES)
 def test_values(name: str, dtype: str) -> None:
+    if dtype == "float64" and name.startswith(("airy", "bessel", "spherical")):
+        needs_newer_interpreter("rounds the products of fma, by which angles are reduced")
     arrays = [a.astype(dtype) for a in CASES[name]]
     found = on_device(name, *arrays, dtype=getattr(torch, dtype))
     wide = [torch.tensor(a, dtype=torch.float64) for a in arrays]
@@ -148,6 +150,8 @@ def test_values(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("name", POLYNOMIALS)
 def test_polynomials(name: str, dtype: str) -> None:
     """To an error relative to the largest value of the degree in [-1, 1]."""
+    if dtype == "float64" and name.startswith("chebyshev"):
+        needs_newer_interpreter("rounds the products of fma, by which angles are reduced")
     degrees = [0, 1, 2, 5, 6, 7, 8, 9, 12, 30, 200, -1, 2.7, math.nan, math.inf, 1e30]
     x, n = grid([*np.linspace(-1.5, 2.5, 24), *EDGES], degrees)
     found = on_device(name, x, n, dtype=getattr(torch, dtype))
