@@ -1,8 +1,8 @@
 """Checksums of what a file in PyTorch's form has none of, where tritorch wrote it.
 
-A zip archive has a checksum of each record, but none of its headers. So a record
-named `MARK` says that the archive's comment ends in one of all bytes outside the contents of
-records. A row of pickles, whose third one has the key `MARK`, ends in one of all that is before.
+A zip archive has a checksum of each record, but none of its headers. So a record named `MARK` says
+that the archive's comment ends in one of all bytes outside the contents of records. A row of
+pickles, whose third one has the key `MARK`, ends in one of all that is before.
 """
 
 from __future__ import annotations

@@ -108,6 +108,27 @@ class _Container(_ContainerTemplate, IterDataPipe):
         if all(self._child_stop):
             self._datapipe_iterator = None
 
+    def get_next_element_by_instance(self, instance_id: int) -> Iterator[Any]:
+        self._start(instance_id)
+        try:
+            while not self._child_stop[instance_id]:
+                try:
+                    value = self._next(instance_id)
+                except StopIteration:
+                    return
+                yield value
+        finally:
+            self._stop(instance_id)
+            self._release(instance_id)
+
+    @abstractmethod
+    def _next(self, instance_id: int) -> Any:
+        """The child's next sample; StopIteration at the end."""
+
+    @abstractmethod
+    def _release(self, instance_id: int) -> None:
+        """Let go of what was kept for a child that has stopped."""
+
     def reset(self) -> None:
         self._empty()
 
@@ -165,20 +186,10 @@ class _ForkerIterDataPipe(_Container):
             )
         return value if self.copy_fn is None else self.copy_fn(value)
 
-    def get_next_element_by_instance(self, instance_id: int) -> Iterator[Any]:
-        self._start(instance_id)
-        try:
-            while not self._child_stop[instance_id]:
-                try:
-                    value = self._next(instance_id)
-                except StopIteration:
-                    return
-                yield value
-        finally:
-            self._stop(instance_id)
-            if all(self._child_stop):
-                StreamWrapper.close_streams(list(self.buffer))
-                self.buffer.clear()
+    def _release(self, instance_id: int) -> None:
+        if all(self._child_stop):
+            StreamWrapper.close_streams(list(self.buffer))
+            self.buffer.clear()
 
     def is_every_instance_exhausted(self) -> bool:
         return self.end is not None and all(self._child_stop)
@@ -234,7 +245,11 @@ class _DemultiplexerIterDataPipe(_Container):
         if self.main_datapipe_exhausted:
             raise StopIteration
         while True:
-            value = next(self._datapipe_iterator)  # type: ignore[arg-type]
+            try:
+                value = next(self._datapipe_iterator)  # type: ignore[arg-type]
+            except StopIteration:
+                self.main_datapipe_exhausted, self._datapipe_iterator = True, None
+                raise
             found = self.classifier_fn(value)
             if found is None and self.drop_none:
                 StreamWrapper.close_streams(value)
@@ -253,20 +268,9 @@ class _DemultiplexerIterDataPipe(_Container):
                     f"{self.buffer_size} is insufficient."
                 )
 
-    def get_next_element_by_instance(self, instance_id: int) -> Iterator[Any]:
-        self._start(instance_id)
-        try:
-            while not self._child_stop[instance_id]:
-                try:
-                    value = self._next(instance_id)
-                except StopIteration:
-                    self.main_datapipe_exhausted, self._datapipe_iterator = True, None
-                    return
-                yield value
-        finally:
-            self._stop(instance_id)
-            StreamWrapper.close_streams(list(self.child_buffers[instance_id]))
-            self.child_buffers[instance_id].clear()
+    def _release(self, instance_id: int) -> None:
+        StreamWrapper.close_streams(list(self.child_buffers[instance_id]))
+        self.child_buffers[instance_id].clear()
 
     def is_every_instance_exhausted(self) -> bool:
         return self.main_datapipe_exhausted and all(self._child_stop)
