@@ -46,7 +46,7 @@ RESULTS = Path(__file__).parent / "results" / "cpu"
 _REASONS = {
     "NumPy has no loop for it: several passes over blocks in the cache instead of one": (
         "add_scaled addcdiv addcmul erf erfc erfinv frac gelu group_norm hardsigmoid hardswish "
-        "i1e layer_norm lerp ndtr rsqrt sgn sigmoid sign sub_scaled threshold"
+        "i1e layer_norm lerp ndtr nextafter rsqrt sgn sigmoid sign sub_scaled threshold"
     ),
     "a loop of some tens of microseconds over bytes, of which the call around it takes as many": (
         "logical_not"
@@ -60,6 +60,7 @@ _REASONS = {
     "NumPy copies rows of an image one by one, and the columns of its border element by element": (
         "pad_borders"
     ),
+    "NumPy reads a line backwards element by element": "flip",
     "NumPy's running extremes wait for the one before, and the places are found after them": (
         "cummax cummin"
     ),
