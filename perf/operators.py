@@ -60,6 +60,7 @@ _REASONS = {
     "NumPy copies rows of an image one by one, and the columns of its border element by element": (
         "pad_borders"
     ),
+    "NumPy's loop takes longer than PyTorch's, on as many threads": "exp2",
     "NumPy reads a line backwards element by element": "flip",
     "NumPy's running extremes wait for the one before, and the places are found after them": (
         "cummax cummin"
